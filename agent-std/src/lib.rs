@@ -1,0 +1,1 @@
+//! The Linux agent: key store, slots, rumqttc over rustls, local API.

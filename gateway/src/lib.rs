@@ -1,0 +1,1 @@
+//! The Muster gateway: mTLS MQTT endpoint, registrar, issuing CA, HTTPS API and console.

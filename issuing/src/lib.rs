@@ -1,0 +1,1 @@
+//! Certificates and signed documents issued on hosts: profiles, encrypted key files, signing.

@@ -1,0 +1,1 @@
+//! The factory line: PKI ceremony, device identities, shipment manifests.

@@ -1,0 +1,1 @@
+//! Worlds with both ends: simulated and live.
