@@ -1,0 +1,38 @@
+//! Every bound of every format in one place. A bound here is a promise to firmware, which sizes its buffers by it.
+
+/// Longest device id in bytes; the X.520 serialNumber attribute holds 64 (RFC 5280, appendix A.1).
+pub const DEVICE_ID_BYTES_MAX: usize = 64;
+/// Longest fleet id in bytes.
+pub const FLEET_ID_BYTES_MAX: usize = 32;
+/// Longest SAN URI: `urn:muster:` + fleet + `:operator:` + name.
+pub const SAN_BYTES_MAX: usize = 11 + FLEET_ID_BYTES_MAX + 10 + DEVICE_ID_BYTES_MAX;
+/// Longest certificate serial number, content octets (RFC 5280, section 4.1.2.2).
+pub const SERIAL_BYTES_MAX: usize = 20;
+/// Longest certificate that the core stores or sends, DER.
+pub const CERTIFICATE_BYTES_MAX: usize = 1024;
+/// Longest CSR, DER. Ours are about 300 bytes plus the names.
+pub const CSR_BYTES_MAX: usize = 640;
+/// Longest chain that is looked at, leaf included.
+pub const CHAIN_CERTIFICATES_MAX: usize = 4;
+/// Longest encoded control message, envelope included.
+pub const MESSAGE_BYTES_MAX: usize = 3072;
+/// Longest encoded slot record.
+pub const SLOT_RECORD_BYTES_MAX: usize = CERTIFICATE_BYTES_MAX + 192;
+/// Longest gateway host name or address in a trust bundle.
+pub const HOST_BYTES_MAX: usize = 128;
+/// Gateway CAs in a trust bundle: the old one and the new one during a rollover, and room for one accident.
+pub const GATEWAY_CAS_MAX: usize = 3;
+/// Gateway addresses in a trust bundle.
+pub const GATEWAYS_MAX: usize = 4;
+/// Longest encoded and signed trust bundle: it travels inside one control message.
+pub const TRUST_BUNDLE_BYTES_MAX: usize = 3000;
+/// Signatures on one signed document.
+pub const SIGNATURES_MAX: usize = 2;
+/// Longest text that a device may send about itself (version, board).
+pub const LABEL_BYTES_MAX: usize = 32;
+/// Longest product or lot name in a shipment manifest.
+pub const PRODUCT_BYTES_MAX: usize = 64;
+/// Devices in one shipment manifest.
+pub const MANIFEST_DEVICES_MAX: u32 = 1_000_000;
+/// How many times a candidate is tried before the device rolls back.
+pub const TRIALS_MAX: u8 = 3;
