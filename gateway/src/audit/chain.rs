@@ -1,0 +1,163 @@
+//! The chain of audit records, and what finds a break in it.
+//!
+//! A record is an [`super::AuditEvent`] as one JSON object, numbered from 1 without gaps. Its hash is
+//!
+//! ```text
+//! hash(n) = SHA-256( hash(n-1) | n as 8 bytes, big endian | the JSON text as stored )        hash(0) = 32 zero bytes
+//! ```
+//!
+//! so a record that was changed, removed, put in or moved breaks the chain at its number, and the head, which the store
+//! keeps apart, shows that the end was cut off. Whoever can rewrite the whole store can rewrite the chain too: an
+//! operator who fears that writes the head down elsewhere from time to time (`muster-gateway audit verify` prints it).
+
+use std::fmt;
+
+use sha2::{Digest, Sha256};
+
+use super::AuditEvent;
+use crate::store::{AuditFrom, AuditQuery, Store, StoreError};
+
+/// One link of the chain.
+#[derive(Clone, Copy, Eq, Hash, PartialEq)]
+pub struct ChainHash(pub [u8; 32]);
+
+impl ChainHash {
+    /// What stands before the first record.
+    pub const ORIGIN: Self = Self([0; 32]);
+
+    /// The link of record `seq` with this text.
+    #[must_use]
+    pub fn next(self, seq: u64, body: &str) -> Self {
+        let hash = Sha256::new().chain_update(self.0).chain_update(seq.to_be_bytes()).chain_update(body.as_bytes());
+        Self(hash.finalize().into())
+    }
+}
+
+impl fmt::Display for ChainHash {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+impl fmt::Debug for ChainHash {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+/// A stored event.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct AuditRecord {
+    /// Its number.
+    pub seq: u64,
+    /// The JSON object exactly as stored.
+    pub body: String,
+    /// Its link.
+    pub hash: ChainHash,
+}
+
+impl AuditRecord {
+    /// The event.
+    ///
+    /// # Errors
+    /// When the text is not an event of this version.
+    pub fn event(&self) -> Result<AuditEvent, serde_json::Error> {
+        serde_json::from_str(&self.body)
+    }
+}
+
+/// Where the audit ends.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct AuditHead {
+    /// Number of the last record; 0 when there is none.
+    pub seq: u64,
+    /// Its link.
+    pub hash: ChainHash,
+}
+
+impl AuditHead {
+    /// An audit without records.
+    pub const EMPTY: Self = Self { seq: 0, hash: ChainHash::ORIGIN };
+
+    /// The head after one more record with this text.
+    #[must_use]
+    pub fn after(self, body: &str) -> Self {
+        let seq = self.seq + 1;
+        Self { seq, hash: self.hash.next(seq, body) }
+    }
+}
+
+/// The chain does not hold.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
+pub enum Broken {
+    /// This record is missing, changed, or not where it was written.
+    #[error("the audit is broken at record {0}: it was changed, removed or moved")]
+    At(u64),
+    /// All records hold, but the head names one that is not this chain's end.
+    #[error("the audit ends at record {found}, its head says {expected}: the end was cut off or replaced")]
+    End {
+        /// Last record that holds.
+        found: u64,
+        /// Number in the head.
+        expected: u64,
+    },
+}
+
+impl Broken {
+    /// The first number that does not hold.
+    #[must_use]
+    pub const fn seq(self) -> u64 {
+        match self {
+            Self::At(seq) => seq,
+            Self::End { found, .. } => found + 1,
+        }
+    }
+}
+
+/// Checks records from the first to the last against the head.
+///
+/// # Errors
+/// Where the chain breaks first.
+pub fn verify<'a>(records: impl IntoIterator<Item = &'a AuditRecord>, head: AuditHead) -> Result<(), Broken> {
+    let mut end = AuditHead::EMPTY;
+    for record in records {
+        end = follow(end, record)?;
+    }
+    ended(end, head)
+}
+
+/// Checks the whole audit of a store, page by page.
+///
+/// # Errors
+/// When the store cannot be read; the inner error is where the chain breaks first.
+pub async fn verify_store(store: &impl Store) -> Result<Result<AuditHead, Broken>, StoreError> {
+    let head = store.audit_head().await?;
+    let mut end = AuditHead::EMPTY;
+    while end.seq < head.seq {
+        let query = AuditQuery { from: AuditFrom::After(end.seq), device: None, limit: 1000 };
+        let page = store.audit_page(query).await?;
+        if page.is_empty() {
+            break;
+        }
+        // Records that came in after the head was read do not matter; one that stands in a gap breaks the chain.
+        for record in &page {
+            if end.seq == head.seq {
+                break;
+            }
+            end = match follow(end, record) {
+                Ok(end) => end,
+                Err(broken) => return Ok(Err(broken)),
+            };
+        }
+    }
+    Ok(ended(end, head).map(|()| head))
+}
+
+fn follow(end: AuditHead, record: &AuditRecord) -> Result<AuditHead, Broken> {
+    let next = end.after(&record.body);
+    if next.seq == record.seq && next.hash == record.hash { Ok(next) } else { Err(Broken::At(next.seq)) }
+}
+
+fn ended(end: AuditHead, head: AuditHead) -> Result<(), Broken> {
+    if end == head { Ok(()) } else { Err(Broken::End { found: end.seq, expected: head.seq }) }
+}
