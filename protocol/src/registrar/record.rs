@@ -146,6 +146,8 @@ pub struct DeviceRecord {
     pub previous: Option<Credential>,
     /// Issued, not confirmed.
     pub candidate: Option<Credential>,
+    /// Number of the last order when the candidate was issued: it serves no later one.
+    pub candidate_order: u32,
     /// A rotation that an operator ordered: its number. Done when a candidate issued after it is confirmed.
     pub order: Option<u32>,
     /// Number of the last order given.
@@ -167,6 +169,7 @@ impl DeviceRecord {
             current: None,
             previous: None,
             candidate: None,
+            candidate_order: 0,
             order: None,
             orders: 0,
             suspended_from: None,
