@@ -96,7 +96,8 @@ impl<'a> VerifiedBundle<'a> {
         if !root && !backup {
             return Err(Code::BundleBadSignature);
         }
-        let (bundle, rest) = postcard::take_from_bytes::<TrustBundle<'_>>(document.body()).map_err(|_| Code::BundleMalformed)?;
+        let (bundle, rest) =
+            postcard::take_from_bytes::<TrustBundle<'_>>(document.body()).map_err(|_| Code::BundleMalformed)?;
         let policy = bundle.policy;
         if !rest.is_empty()
             || bundle.gateway_cas.is_empty()

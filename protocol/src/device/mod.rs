@@ -202,34 +202,40 @@ impl Device {
 
     /// The next thing to do, or `None`: then wait for an input or for [`Device::poll_timeout`].
     pub fn poll_output(&mut self) -> Option<Output<'_>> {
-        if self.barrier {
-            return None;
-        }
-        loop {
-            match self.queue.pop_front()? {
+        let action = self.next_action()?;
+        Some(match action {
+            Action::Persist(item) => Output::Persist { item, bytes: &self.buffer },
+            Action::GenerateKey(slot) => Output::GenerateKey(slot),
+            Action::Sign(slot) => Output::Sign { slot, message: self.csr.as_ref()?.to_be_signed() },
+            Action::WipeKey(slot) => Output::WipeKey(slot),
+            Action::Connect(credential) => Output::Connect(credential),
+            Action::Disconnect => Output::Disconnect,
+            Action::FetchBundle => Output::FetchBundle,
+            Action::Restart => Output::Restart,
+            Action::Event(event) => Output::Event(event),
+            Action::Hello | Action::Request | Action::Confirm(_) | Action::SendRetire => Output::Send(&self.buffer),
+        })
+    }
+
+    /// Takes the next action that still has a meaning, with its bytes in the buffer.
+    fn next_action(&mut self) -> Option<Action> {
+        while !self.barrier {
+            let action = self.queue.pop_front()?;
+            let ready = match action {
                 Action::Persist(item) => {
                     self.fill_record(item);
                     self.barrier = true;
-                    return Some(Output::Persist { item, bytes: &self.buffer });
+                    true
                 }
-                Action::GenerateKey(slot) => return Some(Output::GenerateKey(slot)),
-                Action::Sign(slot) => {
-                    let Some(draft) = &self.csr else { continue };
-                    return Some(Output::Sign { slot, message: draft.to_be_signed() });
-                }
-                Action::WipeKey(slot) => return Some(Output::WipeKey(slot)),
-                Action::Connect(credential) => return Some(Output::Connect(credential)),
-                Action::Disconnect => return Some(Output::Disconnect),
-                Action::FetchBundle => return Some(Output::FetchBundle),
-                Action::Restart => return Some(Output::Restart),
-                Action::Event(event) => return Some(Output::Event(event)),
-                send @ (Action::Hello | Action::Request | Action::Confirm(_) | Action::SendRetire) => {
-                    if self.fill_message(send) {
-                        return Some(Output::Send(&self.buffer));
-                    }
-                }
+                Action::Sign(_) => self.csr.is_some(),
+                Action::Hello | Action::Request | Action::Confirm(_) | Action::SendRetire => self.fill_message(action),
+                _ => true,
+            };
+            if ready {
+                return Some(action);
             }
         }
+        None
     }
 
     /// When to give [`Input::Timeout`] if nothing else happens before; `None` when there is nothing to wait for.
@@ -327,7 +333,9 @@ impl Device {
         let newer = |slot: &SlotId| confirmed.is_none_or(|active| self.generation(*slot) > self.generation(active));
         let (candidate, keyed) = (candidate.filter(newer), keyed.filter(newer));
         self.state = match (confirmed, candidate, keyed) {
-            (active, Some(candidate), _) => State::Confirming(Confirming { candidate, active, probe: Probe::Candidate }),
+            (active, Some(candidate), _) => {
+                State::Confirming(Confirming { candidate, active, probe: Probe::Candidate })
+            }
             (Some(active), None, Some(slot)) => self.resume_rekeying(active, slot),
             (None, None, Some(slot)) => self.resume_enrolling(slot),
             (Some(active), None, None) => State::Operational(Operational { active }),
@@ -358,7 +366,8 @@ impl Device {
             }
             State::Confirming(Confirming { candidate, active, .. }) if expired(self, candidate) => {
                 self.give_up(candidate);
-                self.state = active.map_or(State::Manufactured(Manufactured), |active| State::Lapsed(Lapsed { active }));
+                self.state =
+                    active.map_or(State::Manufactured(Manufactured), |active| State::Lapsed(Lapsed { active }));
                 self.hang_up(now);
             }
             _ => {}
@@ -372,7 +381,7 @@ impl Device {
     }
 
     fn serial(&self, slot: SlotId) -> Option<Serial> {
-        Certificate::parse(self.certificate(slot)?).ok().map(|certificate| certificate.serial())
+        Certificate::parse(self.certificate(slot)?).ok().map(|certificate| certificate.serial().clone())
     }
 
     fn generation(&self, slot: SlotId) -> u32 {

@@ -71,7 +71,8 @@ impl Device {
         if request.slot != slot || request.step != Step::MakingKey {
             return;
         }
-        let generation = SlotId::BOTH.into_iter().map(|slot| self.generation(slot)).max().unwrap_or(0).saturating_add(1);
+        let generation =
+            SlotId::BOTH.into_iter().map(|slot| self.generation(slot)).max().unwrap_or(0).saturating_add(1);
         self.slots[slot.index()] = Some(SlotRecord::keyed(generation, public_key));
         self.push(Action::Persist(Item::Slot(slot)));
         let next = self.ask_for_signature(slot, &public_key);

@@ -154,9 +154,9 @@ impl State {
     /// The slot with the confirmed credential.
     pub(super) const fn active(&self) -> Option<SlotId> {
         match *self {
-            Self::Operational(Operational { active }) | Self::Rekeying(Rekeying { active, .. }) | Self::Lapsed(Lapsed { active }) => {
-                Some(active)
-            }
+            Self::Operational(Operational { active })
+            | Self::Rekeying(Rekeying { active, .. })
+            | Self::Lapsed(Lapsed { active }) => Some(active),
             Self::Confirming(Confirming { active, .. }) => active,
             Self::Enrolling(Enrolling { lapsed, .. }) => lapsed,
             Self::Manufactured(_) | Self::Retired => None,
@@ -176,14 +176,9 @@ impl State {
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Link {
     /// No connection; the next attempt is due at this time.
-    Down {
-        retry_at: Millis,
-    },
+    Down { retry_at: Millis },
     /// An attempt is under way.
-    Connecting {
-        credential: Credential,
-        give_up_at: Millis,
-    },
+    Connecting { credential: Credential, give_up_at: Millis },
     /// Connected.
     Open {
         credential: Credential,

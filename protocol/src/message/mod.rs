@@ -117,7 +117,7 @@ pub enum Down<'a> {
 /// Encodes a message for the wire.
 pub fn encode<T: Serialize>(message: &T) -> Result<Encoded, Code> {
     let mut buffer = Encoded::new();
-    buffer.resize_default(MESSAGE_BYTES_MAX).map_err(|()| Code::MessageOversized)?;
+    buffer.resize_default(MESSAGE_BYTES_MAX).map_err(|_| Code::MessageOversized)?;
     let (version, body) = buffer.split_first_mut().ok_or(Code::MessageOversized)?;
     *version = VERSION;
     let used = postcard::to_slice(message, body).map_err(|_| Code::MessageOversized)?.len();

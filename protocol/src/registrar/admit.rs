@@ -39,7 +39,7 @@ impl Registrar {
             return Err(Code::DeviceState);
         };
         match client.role() {
-            Role::Idevid if *client.fingerprint() == self.record.idevid => Ok(()),
+            Role::Idevid if client.fingerprint() == self.record.idevid => Ok(()),
             Role::Idevid => Err(Code::DeviceWrongIdevid),
             Role::Ldevid => match status {
                 CertificateStatus::Withdrawn(Reason::Superseded) => Err(Code::CertificateSuperseded),
@@ -47,7 +47,7 @@ impl Registrar {
                 CertificateStatus::Unknown => Err(Code::CertificateUnknown),
                 CertificateStatus::Good => inside
                     .credentials()
-                    .any(|credential| credential.serial == *client.serial() && credential.key == *client.fingerprint())
+                    .any(|credential| credential.serial == *client.serial() && credential.key == client.fingerprint())
                     .then_some(())
                     .ok_or(Code::CertificateUnknown),
             },

@@ -25,7 +25,8 @@ impl Registrar {
     }
 
     fn settle(&mut self, client: &VerifiedClient, hello: &Hello) {
-        let State::In(Welcome::Active(Active { current, previous: Some(previous), candidate })) = self.state.clone() else {
+        let State::In(Welcome::Active(Active { current, previous: Some(previous), candidate })) = self.state.clone()
+        else {
             return;
         };
         let Some(active) = &hello.active else {
@@ -73,7 +74,8 @@ impl Registrar {
         if self.record.order.is_some_and(|order| order <= candidate.order) {
             self.record.order = None;
         }
-        self.state = State::In(Welcome::Active(Active { current: candidate.credential, previous: current, candidate: None }));
+        self.state =
+            State::In(Welcome::Active(Active { current: candidate.credential, previous: current, candidate: None }));
         self.push(Action::Persist(Event::Confirmed(serial.clone())));
         self.push(Action::Confirmed(serial.clone()));
     }

@@ -225,7 +225,8 @@ impl Registrar {
             self.push(Action::Cut(code));
             return;
         }
-        let belongs = matches!((client.role(), channel), (Role::Idevid, Channel::Enrol) | (Role::Ldevid, Channel::Control));
+        let belongs =
+            matches!((client.role(), channel), (Role::Idevid, Channel::Enrol) | (Role::Ldevid, Channel::Control));
         if !belongs {
             self.refuse_message(Code::MessageUnexpected);
             return;

@@ -52,7 +52,8 @@ impl Welcome {
     }
 
     fn from_record(record: &DeviceRecord, standing: Standing) -> Option<Self> {
-        let candidate = record.candidate.clone().map(|credential| Candidate { credential, order: record.candidate_order });
+        let candidate =
+            record.candidate.clone().map(|credential| Candidate { credential, order: record.candidate_order });
         let parts = (record.current.clone(), record.previous.clone(), candidate);
         match (standing, parts) {
             (Standing::Expected, (None, None, None)) => Some(Self::Expected),
