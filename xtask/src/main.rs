@@ -1,2 +1,76 @@
-//! Tasks of the project.
-fn main() {}
+//! Tasks of the project: `cargo xtask demo|test|check|tidy|nostd|sim|bench`.
+//!
+//! Nothing here imports the packages it builds and checks; it starts cargo and other programs, and reads files.
+
+use clap::{CommandFactory as _, Parser, Subcommand};
+
+mod bench;
+mod check;
+mod demo;
+mod dependencies;
+mod nostd;
+mod sim;
+mod steps;
+mod test;
+mod tidy;
+mod tools;
+mod workspace;
+
+/// Tasks of the project
+#[derive(Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask")]
+struct Arguments {
+    #[command(subcommand)]
+    task: Task,
+}
+
+#[derive(Subcommand)]
+enum Task {
+    /// Build, then show a device's whole life on real parts
+    Demo(demo::Arguments),
+    /// Run everything: the checks of `check`, then every test; installs the tools it needs when root
+    #[command(visible_alias = "ci")]
+    Test,
+    /// Format, arrows, dependencies, bare-target build, lints, documentation; no tests
+    Check,
+    /// Check the house rules on files: arrows, sizes, headers, documentation links
+    Tidy,
+    /// Build the core for a bare microcontroller target
+    Nostd(nostd::Arguments),
+    /// Replay simulated histories by their seeds
+    Sim(sim::Arguments),
+    /// Measure, and write the figures as JSON
+    Bench(bench::Arguments),
+}
+
+fn main() -> anyhow::Result<()> {
+    match Arguments::parse().task {
+        Task::Demo(arguments) => demo::run(&arguments),
+        Task::Test => test::run(),
+        Task::Check => check::run(),
+        Task::Tidy => tidy::run(),
+        Task::Nostd(arguments) => nostd::run(&arguments),
+        Task::Sim(arguments) => sim::run(&arguments),
+        Task::Bench(arguments) => bench::run(&arguments),
+    }
+}
+
+/// The names `cargo xtask` understands, aliases included.
+fn task_names() -> Vec<String> {
+    let command = Arguments::command();
+    let names = command.get_subcommands().flat_map(|task| {
+        std::iter::once(task.get_name()).chain(task.get_all_aliases()).map(str::to_owned).collect::<Vec<_>>()
+    });
+    names.chain(std::iter::once("help".to_owned())).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn the_tasks_documents_name_exist() {
+        let names = super::task_names();
+        for name in ["demo", "test", "ci", "check", "tidy", "nostd", "sim", "bench"] {
+            assert!(names.iter().any(|known| known == name), "{name} in {names:?}");
+        }
+    }
+}
