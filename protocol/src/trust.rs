@@ -3,8 +3,8 @@
 //! The body is postcard of [`TrustBundle`] in the container of [`crate::signed`]. A bundle counts only with a higher
 //! number than the one in force and the signature of a pinned key; new pins count only when both pinned keys signed.
 //!
-//! A fleet file (`fleet.muster`) is what the factory writes beside an IDevID: the pins (two SHA-256 fingerprints, 32
-//! bytes each, root first) and then the signed bundle.
+//! A fleet file (`fleet.muster`) is what the factory writes beside an IDevID: the pins that the bundle was verified with
+//! (two SHA-256 fingerprints, 32 bytes each, root first) and then the signed bundle.
 
 use serde::{Deserialize, Serialize};
 
@@ -139,12 +139,11 @@ impl<'a> VerifiedBundle<'a> {
     }
 }
 
-/// Takes a fleet file apart: the pins, and the signed bundle checked against them.
-pub fn read_fleet_file(bytes: &[u8]) -> Result<(Pins, VerifiedBundle<'_>), Code> {
+/// Takes a fleet file apart: the signed bundle, checked against the pins in front of it. The pins in force are
+/// [`VerifiedBundle::pins`]; they differ from those in front when the bundle brings new ones.
+pub fn read_fleet_file(bytes: &[u8]) -> Result<VerifiedBundle<'_>, Code> {
     let (pins, bundle) = bytes.split_first_chunk::<PINS_BYTES>().ok_or(Code::BundleMalformed)?;
     let (root, backup) = pins.split_at(32);
     let fingerprint = |half: &[u8]| half.try_into().map(KeyFingerprint).map_err(|_| Code::BundleMalformed);
-    let pins = Pins { root: fingerprint(root)?, backup: fingerprint(backup)? };
-    let verified = VerifiedBundle::verify(bundle, &pins)?;
-    Ok((pins, verified))
+    VerifiedBundle::verify(bundle, &Pins { root: fingerprint(root)?, backup: fingerprint(backup)? })
 }

@@ -29,7 +29,8 @@ impl Device {
         let pins = *verified.pins();
         let (number, policy) = (verified.bundle().number, verified.bundle().policy);
         self.new_trust.clear();
-        for part in [&pins.root.0[..], &pins.backup.0, signed] {
+        // The pins that this bundle is verified with go in front of it; those that it brings are read out of it.
+        for part in [&self.pins.root.0[..], &self.pins.backup.0, signed] {
             self.new_trust.extend_from_slice(part).map_err(|_| Code::MessageOversized)?;
         }
         self.pins = pins;

@@ -102,7 +102,7 @@ impl Device {
         match self.state {
             State::Confirming(confirming) => self.trial_failed(now, confirming, credential, failure),
             State::Operational(Operational { active }) if spent(failure) => {
-                self.state = State::Lapsed(Lapsed { active })
+                self.state = State::Lapsed(Lapsed { active });
             }
             State::Rekeying(Rekeying { active, request }) if spent(failure) => {
                 self.state = State::Enrolling(Enrolling { lapsed: Some(active), request });

@@ -46,7 +46,7 @@ pub enum Act {
 }
 
 /// Something that happened.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 pub enum Input<'a> {
     /// A verified peer wants a session. [`Output::Admit`] or [`Output::Refuse`] answers.
     Arrived {
