@@ -77,9 +77,6 @@ pub enum Refusal {
     /// A device names a manifest that was not imported.
     #[error("there is no such manifest")]
     NoManifest,
-    /// A transaction id was used again for other content.
-    #[error("the transaction id was used for another transaction")]
-    TransactionReused,
 }
 
 impl Refusal {
@@ -93,7 +90,7 @@ impl Refusal {
             Self::DeviceConflict(_) => Code::ManifestConflict,
             Self::KeyTaken => Code::EnrolKeyReused,
             Self::NoCertificate => Code::CertificateUnknown,
-            Self::NoManifest | Self::SerialTaken | Self::TransactionReused => Code::Unavailable,
+            Self::NoManifest | Self::SerialTaken => Code::Unavailable,
         }
     }
 }

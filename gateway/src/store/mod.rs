@@ -27,11 +27,14 @@ use tokio::sync::watch;
 use crate::audit::{AuditHead, AuditRecord};
 
 mod error;
+mod faulty;
 mod model;
 mod query;
+mod sqlite;
 mod transaction;
 
 pub use error::{Outage, Refusal, StoreError};
+pub use faulty::{Faults, FaultyStore, Signals};
 pub use model::{
     Certificate, ChangeSeq, Changed, Counts, Device, DocumentId, DocumentIdError, FactoryCa, ManifestRow, Operator,
     OperatorRole, Role, RowVersion, Service, Withdrawal,
@@ -39,6 +42,7 @@ pub use model::{
 pub use query::{
     AuditFrom, AuditQuery, Changes, Committed, DeviceQuery, HISTOGRAM_EDGES_MAX, PAGE_ROWS_MAX, Page, SEARCH_CHARS_MAX,
 };
+pub use sqlite::{DATABASE_FILE, LOCK_FILE, OpenError, SqliteStore};
 pub use transaction::{
     Applied, CHANGES_MAX, Change, DER_BYTES_MAX, Expect, FILTER_BYTES_MAX, FILTERS_MAX, LABEL_BYTES_MAX,
     META_KEY_BYTES_MAX, META_VALUE_BYTES_MAX, NewCertificate, NewDevice, Outcome, REMEMBERED_TRANSACTIONS, Transaction,

@@ -1,0 +1,224 @@
+//! The one thread that writes. It takes what has queued up while the last commit was on its way to the disk and commits
+//! it together: one fsync for many callers. Each transaction runs in a savepoint, so one that fails does not fail the
+//! others, and nobody is answered before the commit is on disk.
+//!
+//! ```text
+//! BEGIN;  SAVEPOINT; …; RELEASE;  SAVEPOINT; …; ROLLBACK TO;  …  UPDATE heads;  COMMIT (fsync);  answer all
+//! ```
+
+use std::fs::File;
+
+use rusqlite::{Connection, params};
+use tokio::sync::{mpsc, oneshot, watch};
+
+use super::apply::{Heads, apply};
+use super::column::{get, integer};
+use super::failure::Failure;
+use crate::audit::AuditHead;
+use crate::store::StoreResult;
+use crate::store::error::{Outage, StoreError};
+use crate::store::query::Committed;
+use crate::store::transaction::{Applied, Transaction};
+
+/// Transactions that wait at most; the next caller waits for room.
+pub(super) const QUEUE_TRANSACTIONS: usize = 1024;
+/// Changes after which a group is closed. Bounds the time until the first of it is answered.
+const GROUP_CHANGES_MAX: usize = 4096;
+/// Changes after which the log is copied into the database file, behind the answers.
+const CHECKPOINT_CHANGES: usize = 4096;
+
+/// What the thread is asked.
+pub(super) enum Job {
+    /// Apply this and answer.
+    Apply(Transaction, oneshot::Sender<StoreResult<Applied>>),
+    /// Finish, tidy up, end.
+    Close,
+}
+
+/// The thread's belongings.
+pub(super) struct Writer {
+    connection: Connection,
+    heads: Heads,
+    committed: watch::Sender<Committed>,
+    uncopied: usize,
+    /// Set when the disk failed; from then on nothing is written.
+    down: Option<Outage>,
+    /// Let go when everything else is.
+    _lock: File,
+}
+
+impl Writer {
+    /// Reads where the counters stand.
+    pub(super) fn new(connection: Connection, lock: File) -> rusqlite::Result<(Self, watch::Receiver<Committed>)> {
+        let heads = read_heads(&connection)?;
+        warn_of_a_cut_audit(&connection, heads.audit)?;
+        let (committed, receiver) = watch::channel(committed(&heads));
+        let writer = Self { connection, heads, committed, uncopied: 0, down: None, _lock: lock };
+        Ok((writer, receiver))
+    }
+
+    /// Runs until it is told to close or nobody is left to ask.
+    pub(super) fn run(mut self, mut jobs: mpsc::Receiver<Job>) {
+        let mut open = true;
+        while open {
+            let Some(Job::Apply(first, answer)) = jobs.blocking_recv() else { break };
+            let mut changes = first.changes.len();
+            let mut group = vec![(first, answer)];
+            while changes < GROUP_CHANGES_MAX {
+                match jobs.try_recv() {
+                    Ok(Job::Apply(transaction, answer)) => {
+                        changes += transaction.changes.len();
+                        group.push((transaction, answer));
+                    }
+                    Ok(Job::Close) => {
+                        open = false;
+                        break;
+                    }
+                    Err(_) => break,
+                }
+            }
+            self.answer(group);
+            self.copy_log(changes);
+        }
+        // What is still in the queue was not touched; dropping it would read as an unknown outcome.
+        jobs.close();
+        while let Some(job) = jobs.blocking_recv() {
+            if let Job::Apply(_, answer) = job {
+                let _ = answer.send(Err(StoreError::Unavailable(Outage::Closed)));
+            }
+        }
+        if self.down.is_none() {
+            let _ = self.connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()));
+        }
+    }
+
+    fn answer(&mut self, group: Vec<(Transaction, oneshot::Sender<StoreResult<Applied>>)>) {
+        let (transactions, answers): (Vec<_>, Vec<_>) = group.into_iter().unzip();
+        let results = match &self.down {
+            Some(outage) => vec![Err(StoreError::Unavailable(outage.clone())); transactions.len()],
+            None => self.write(&transactions),
+        };
+        // Wake before the answers, so that whoever was answered finds the news already told.
+        self.committed.send_if_modified(|told| {
+            let now = committed(&self.heads);
+            let news = *told != now;
+            *told = now;
+            news
+        });
+        for (answer, result) in answers.into_iter().zip(results) {
+            // The caller may have given up waiting; that is its right.
+            let _ = answer.send(result);
+        }
+    }
+
+    fn write(&mut self, transactions: &[Transaction]) -> Vec<StoreResult<Applied>> {
+        match self.group(transactions) {
+            Ok((results, heads)) => {
+                self.heads = heads;
+                results
+            }
+            Err((failure, answer)) => {
+                if failure.is_fatal() {
+                    let error = failure.into_answer();
+                    tracing::error!(%error, "the store failed and stays down until the gateway is started again");
+                    if let StoreError::Unavailable(outage) = error {
+                        self.down = Some(outage);
+                    }
+                }
+                // After most errors SQLite has rolled back by itself, and this finds nothing to do.
+                let _ = self.connection.execute_batch("ROLLBACK");
+                vec![Err(answer); transactions.len()]
+            }
+        }
+    }
+
+    /// Writes a group. An error fails the whole group, with the answer that everybody in it gets.
+    #[allow(clippy::type_complexity)]
+    fn group(&self, transactions: &[Transaction]) -> Result<(Vec<StoreResult<Applied>>, Heads), (Failure, StoreError)> {
+        let nothing_written = |failure: Failure| {
+            let answer = match &failure {
+                Failure::Answer(error) => error.clone(),
+                Failure::Sqlite(error) => StoreError::Unavailable(super::failure::outage(error)),
+            };
+            (failure, answer)
+        };
+        let run = |sql: &str| -> Result<(), Failure> {
+            self.connection.prepare_cached(sql)?.execute([])?;
+            Ok(())
+        };
+        let mut heads = self.heads;
+        run("BEGIN IMMEDIATE").map_err(nothing_written)?;
+        let mut results = Vec::with_capacity(transactions.len());
+        for transaction in transactions {
+            run("SAVEPOINT one").map_err(nothing_written)?;
+            let mut own = heads;
+            match apply(&self.connection, &mut own, transaction) {
+                Ok(applied) => {
+                    heads = own;
+                    results.push(Ok(applied));
+                }
+                // A full disk or a failed read may have rolled everything back; then the group is lost, not just one.
+                Err(failure) if failure.is_fatal() || self.connection.is_autocommit() => {
+                    return Err(nothing_written(failure));
+                }
+                Err(failure) => {
+                    run("ROLLBACK TO one").map_err(nothing_written)?;
+                    results.push(Err(failure.into_answer()));
+                }
+            }
+            run("RELEASE one").map_err(nothing_written)?;
+        }
+        if heads != self.heads {
+            write_heads(&self.connection, &heads).map_err(|error| nothing_written(error.into()))?;
+        }
+        // Only here the outcome can be open: the log may have been written, and its fsync may have failed.
+        run("COMMIT").map_err(|failure| (failure, StoreError::Unknown))?;
+        Ok((results, heads))
+    }
+
+    /// Copies the log into the database file now and then, when nobody waits for it.
+    fn copy_log(&mut self, changes: usize) {
+        self.uncopied += changes.max(1);
+        if self.uncopied < CHECKPOINT_CHANGES || self.down.is_some() {
+            return;
+        }
+        self.uncopied = 0;
+        if let Err(error) = self.connection.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(())) {
+            tracing::error!(%error, "the store's log could not be copied into the database");
+            let failure = Failure::from(error);
+            if failure.is_fatal() {
+                if let StoreError::Unavailable(outage) = failure.into_answer() {
+                    self.down = Some(outage);
+                }
+            }
+        }
+    }
+}
+
+const fn committed(heads: &Heads) -> Committed {
+    Committed { change: heads.change, audit: heads.audit.seq }
+}
+
+pub(super) fn read_heads(connection: &Connection) -> rusqlite::Result<Heads> {
+    connection.prepare_cached("SELECT change_seq, audit_seq, audit_hash FROM heads")?.query_row([], |row| {
+        let audit = AuditHead { seq: get(row, 1)?, hash: get(row, 2)? };
+        Ok(Heads { change: get(row, 0)?, audit })
+    })
+}
+
+fn write_heads(connection: &Connection, heads: &Heads) -> rusqlite::Result<()> {
+    let (change, audit) = (integer(heads.change.0), integer(heads.audit.seq));
+    connection
+        .prepare_cached("UPDATE heads SET change_seq = ?1, audit_seq = ?2, audit_hash = ?3")?
+        .execute(params![change, audit, &heads.audit.hash.0[..]])
+        .map(|_| ())
+}
+
+/// Tampering is for `audit verify` to find and must not keep a fleet offline; but it should not go unsaid either.
+fn warn_of_a_cut_audit(connection: &Connection, head: AuditHead) -> rusqlite::Result<()> {
+    let last: u64 = connection.query_row("SELECT coalesce(max(seq), 0) FROM audit", [], |row| get(row, 0))?;
+    if last != head.seq {
+        tracing::error!(last, head = head.seq, "the audit's end does not fit its head: records were removed or added");
+    }
+    Ok(())
+}
