@@ -180,8 +180,11 @@ impl Output {
             return Ok(());
         }
         if !self.interactive {
-            return Err(Failure::usage("confirmation.needed", format!("{what}: this needs a confirmation"))
-                .hint("add --yes to do it without being asked"));
+            return Err(Failure::usage(
+                "confirmation.needed",
+                format!("{}: this needs a confirmation", what.trim_end_matches('.')),
+            )
+            .hint("add --yes to do it without being asked"));
         }
         {
             let mut stderr = self.stderr.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
@@ -225,7 +228,7 @@ pub fn printable(text: &str) -> String {
     shown
 }
 
-/// The object with `"v":1` first among its fields; anything else becomes its `"value"`.
+/// The object with `"v":1` among its fields; anything else becomes its `"value"`.
 pub(crate) fn versioned(record: Value) -> Value {
     let mut object = Map::new();
     object.insert("v".to_owned(), json!(1));

@@ -105,7 +105,8 @@ fn typed(output: &Output, prompt: &str) -> Result<Password, Failure> {
                 let _ = terminal.write_all(b"\n");
                 return Err(Failure::failed("password.cancelled", "cancelled; nothing was done"));
             }
-            _ if matches!(key[0], 0x08 | 0x7f) => drop(bytes.pop()),
+            // Backspace: one character, which may be several bytes of UTF-8.
+            _ if matches!(key[0], 0x08 | 0x7f) => while bytes.pop().is_some_and(|byte| byte & 0xc0 == 0x80) {},
             _ => bytes.push(key[0]),
         }
     }
