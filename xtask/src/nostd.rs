@@ -86,4 +86,5 @@ fn build_with_debian() -> Result<()> {
 
 const PACKAGE: &str = "muster-protocol";
 const TARGET: &str = "thumbv7em-none-eabihf";
-const DEBIAN_FILES: [&str; 2] = ["/usr/bin/rustc", "/usr/bin/cargo"];
+/// Compiler, builder, and the sources they were made with.
+const DEBIAN_FILES: [&str; 3] = ["/usr/bin/rustc", "/usr/bin/cargo", "/usr/lib/rustlib/src/rust/library/core"];
