@@ -23,6 +23,7 @@ use super::{Store, StoreResult};
 use crate::audit::{AuditHead, AuditRecord};
 
 mod apply;
+mod change;
 mod column;
 mod failure;
 mod open;

@@ -112,45 +112,36 @@ impl Writer {
     }
 
     fn write(&mut self, transactions: &[Transaction]) -> Vec<StoreResult<Applied>> {
-        match self.group(transactions) {
+        let broken = match self.group(transactions) {
             Ok((results, heads)) => {
                 self.heads = heads;
-                results
+                return results;
             }
-            Err((failure, answer)) => {
-                if failure.is_fatal() {
-                    let error = failure.into_answer();
-                    tracing::error!(%error, "the store failed and stays down until the gateway is started again");
-                    if let StoreError::Unavailable(outage) = error {
-                        self.down = Some(outage);
-                    }
-                }
-                // After most errors SQLite has rolled back by itself, and this finds nothing to do.
-                let _ = self.connection.execute_batch("ROLLBACK");
-                vec![Err(answer); transactions.len()]
+            Err(broken) => broken,
+        };
+        // After most errors SQLite has rolled back by itself, and this finds nothing to do.
+        let _ = self.connection.execute_batch("ROLLBACK");
+        let answer = match broken {
+            Broken::Before(failure) => self.note(failure),
+            Broken::AtCommit(failure) => {
+                self.note(failure);
+                StoreError::Unknown
             }
-        }
+        };
+        vec![Err(answer); transactions.len()]
     }
 
-    /// Writes a group. An error fails the whole group, with the answer that everybody in it gets.
-    #[allow(clippy::type_complexity)]
-    fn group(&self, transactions: &[Transaction]) -> Result<(Vec<StoreResult<Applied>>, Heads), (Failure, StoreError)> {
-        let nothing_written = |failure: Failure| {
-            let answer = match &failure {
-                Failure::Answer(error) => error.clone(),
-                Failure::Sqlite(error) => StoreError::Unavailable(super::failure::outage(error)),
-            };
-            (failure, answer)
-        };
+    /// Writes a group. Most errors fail one transaction; the ones returned fail the whole group.
+    fn group(&self, transactions: &[Transaction]) -> Result<(Vec<StoreResult<Applied>>, Heads), Broken> {
         let run = |sql: &str| -> Result<(), Failure> {
             self.connection.prepare_cached(sql)?.execute([])?;
             Ok(())
         };
         let mut heads = self.heads;
-        run("BEGIN IMMEDIATE").map_err(nothing_written)?;
+        run("BEGIN IMMEDIATE")?;
         let mut results = Vec::with_capacity(transactions.len());
         for transaction in transactions {
-            run("SAVEPOINT one").map_err(nothing_written)?;
+            run("SAVEPOINT one")?;
             let mut own = heads;
             match apply(&self.connection, &mut own, transaction) {
                 Ok(applied) => {
@@ -158,22 +149,31 @@ impl Writer {
                     results.push(Ok(applied));
                 }
                 // A full disk or a failed read may have rolled everything back; then the group is lost, not just one.
-                Err(failure) if failure.is_fatal() || self.connection.is_autocommit() => {
-                    return Err(nothing_written(failure));
-                }
+                Err(failure) if failure.is_fatal() || self.connection.is_autocommit() => return Err(failure.into()),
                 Err(failure) => {
-                    run("ROLLBACK TO one").map_err(nothing_written)?;
+                    run("ROLLBACK TO one")?;
                     results.push(Err(failure.into_answer()));
                 }
             }
-            run("RELEASE one").map_err(nothing_written)?;
+            run("RELEASE one")?;
         }
         if heads != self.heads {
-            write_heads(&self.connection, &heads).map_err(|error| nothing_written(error.into()))?;
+            write_heads(&self.connection, &heads).map_err(Failure::from)?;
         }
         // Only here the outcome can be open: the log may have been written, and its fsync may have failed.
-        run("COMMIT").map_err(|failure| (failure, StoreError::Unknown))?;
+        run("COMMIT").map_err(Broken::AtCommit)?;
         Ok((results, heads))
+    }
+
+    /// Turns a failure into an answer, and stops writing for good when it was the disk's.
+    fn note(&mut self, failure: Failure) -> StoreError {
+        let fatal = failure.is_fatal();
+        let answer = failure.into_answer();
+        if let (true, StoreError::Unavailable(outage)) = (fatal, &answer) {
+            tracing::error!(%outage, "the store failed and stays down until the gateway is started again");
+            self.down = Some(outage.clone());
+        }
+        answer
     }
 
     /// Copies the log into the database file now and then, when nobody waits for it.
@@ -184,14 +184,22 @@ impl Writer {
         }
         self.uncopied = 0;
         if let Err(error) = self.connection.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(())) {
-            tracing::error!(%error, "the store's log could not be copied into the database");
-            let failure = Failure::from(error);
-            if failure.is_fatal() {
-                if let StoreError::Unavailable(outage) = failure.into_answer() {
-                    self.down = Some(outage);
-                }
-            }
+            self.note(error.into());
         }
+    }
+}
+
+/// How far a group came that was not written.
+enum Broken {
+    /// Nothing of it was committed.
+    Before(Failure),
+    /// Whether it was committed is open.
+    AtCommit(Failure),
+}
+
+impl From<Failure> for Broken {
+    fn from(failure: Failure) -> Self {
+        Self::Before(failure)
     }
 }
 
