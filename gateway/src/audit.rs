@@ -74,6 +74,8 @@ kinds! {
     RequestRefused = "request.refused";
     /// A session asked for a topic that it has no right to.
     TopicRefused = "topic.refused";
+    /// A device came for the first time, under its IDevID.
+    DeviceClaimed = "device.claimed";
     /// A certificate was issued to a device that had none in force.
     EnrolmentIssued = "enrolment.issued";
     /// The first certificate was confirmed.
@@ -86,6 +88,10 @@ kinds! {
     RotationConfirmed = "rotation.confirmed";
     /// The device had stored the new certificate, and the old one was withdrawn.
     RotationCompleted = "rotation.completed";
+    /// The device went back to its old certificate, and the new one was withdrawn.
+    RotationRolledBack = "rotation.rolled_back";
+    /// The registrar changed a device in a way that has no kind of its own; `event` says which.
+    DeviceChanged = "device.changed";
     /// A device was suspended.
     DeviceSuspended = "device.suspended";
     /// A suspended device was resumed.
