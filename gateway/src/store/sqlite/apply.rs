@@ -3,6 +3,7 @@
 //!
 //! Runs on the writer thread, inside a savepoint. Whatever fails here fails this transaction alone.
 
+use rusqlite::{Connection, OptionalExtension, params};
 
 use super::change::Work;
 use super::column::{get, integer, optional};
