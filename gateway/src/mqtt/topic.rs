@@ -214,7 +214,8 @@ mod tests {
         let mut longest: Vec<String> = alphabet.iter().map(ToString::to_string).collect();
         for _ in 0..levels_max {
             all.extend(longest.iter().cloned());
-            longest = longest.iter().flat_map(|text| alphabet.iter().map(move |level| format!("{text}/{level}"))).collect();
+            longest =
+                longest.iter().flat_map(|text| alphabet.iter().map(move |level| format!("{text}/{level}"))).collect();
         }
         all
     }
@@ -241,8 +242,10 @@ mod tests {
     #[test]
     fn covering_is_set_inclusion_on_every_small_pair() {
         let (filters, names) = (filters(3), names(4));
-        let matched: Vec<Vec<bool>> =
-            filters.iter().map(|filter| names.iter().map(|name| oracle(filter.as_str(), name.as_str())).collect()).collect();
+        let matched: Vec<Vec<bool>> = filters
+            .iter()
+            .map(|filter| names.iter().map(|name| oracle(filter.as_str(), name.as_str())).collect())
+            .collect();
         for (granted, by_granted) in filters.iter().zip(&matched) {
             for (asked, by_asked) in filters.iter().zip(&matched) {
                 let inside = by_asked.iter().zip(by_granted).all(|(asked, granted)| !asked || *granted);

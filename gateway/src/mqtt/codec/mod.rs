@@ -78,8 +78,8 @@ impl Decoder {
             return Ok(Some(Inbound::Connect(Box::new(connect))));
         };
         match version {
-            Version::V311 => body_v3(head, frame).map(Some),
-            Version::V5 => body_v5(head, frame).map(Some),
+            Version::V311 => body_v3(head, &frame).map(Some),
+            Version::V5 => body_v5(head, &frame).map(Some),
         }
     }
 
@@ -149,7 +149,8 @@ fn connect_v3(body: &[u8], mut offset: usize) -> Result<Connect, DecodeError> {
     if flags & 0xC0 == 0x40 {
         return bad(Reason::MalformedPacket, "a password without a user name");
     }
-    let packet = v3::Connect::decode_buffer_with_protocol(body, &mut offset, Protocol::V311).map_err(of_v3)?;
+    let packet =
+        v3::Connect::decode_buffer_with_protocol(body, &mut offset, Protocol::V311).map_err(|error| of_v3(&error))?;
     check_end(body, offset)?;
     check_texts([&*packet.client_id, packet.username.as_deref().unwrap_or_default()])?;
     let will = packet.last_will.map(|will| {
@@ -222,12 +223,13 @@ fn connect_v5(body: &[u8], mut offset: usize) -> Result<Connect, DecodeError> {
     })
 }
 
-fn body_v3(head: Head, body: Bytes) -> Result<Inbound, DecodeError> {
+fn body_v3(head: Head, body: &Bytes) -> Result<Inbound, DecodeError> {
     let mut offset = 0;
     let packet = match head.first >> 4 {
-        PUBLISH => return publish(head, &body, Version::V311),
+        PUBLISH => return publish(head, body, Version::V311),
         SUBSCRIBE => {
-            let packet = v3::Subscribe::decode(&body, &mut offset, header_v3(head.first, &body)?).map_err(of_v3)?;
+            let packet = v3::Subscribe::decode(body, &mut offset, header_v3(head.first, body)?)
+                .map_err(|error| of_v3(&error))?;
             let filters = packet.topics.iter().map(|(filter, qos)| {
                 Ok((self::filter(filter)?, SubscribeOptions { qos: quality(*qos), no_local: false }))
             });
@@ -238,7 +240,8 @@ fn body_v3(head: Head, body: Bytes) -> Result<Inbound, DecodeError> {
             })
         }
         UNSUBSCRIBE => {
-            let packet = v3::Unsubscribe::decode(&body, &mut offset, header_v3(head.first, &body)?).map_err(of_v3)?;
+            let packet = v3::Unsubscribe::decode(body, &mut offset, header_v3(head.first, body)?)
+                .map_err(|error| of_v3(&error))?;
             let filters = packet.topics.iter().map(|filter| self::filter(filter));
             Inbound::Unsubscribe {
                 packet_id: packet_id(packet.pid.value())?,
@@ -248,21 +251,21 @@ fn body_v3(head: Head, body: Bytes) -> Result<Inbound, DecodeError> {
         PINGREQ => Inbound::PingReq,
         DISCONNECT => Inbound::Disconnect { reason: 0x00 },
         kind => {
-            let id = packet_id(take_u16(&body, &mut offset)?)?;
+            let id = packet_id(take_u16(body, &mut offset)?)?;
             if kind == PUBACK { Inbound::PubAck(id) } else { Inbound::OutOfPlace }
         }
     };
-    check_end(&body, offset)?;
+    check_end(body, offset)?;
     Ok(packet)
 }
 
-fn body_v5(head: Head, body: Bytes) -> Result<Inbound, DecodeError> {
+fn body_v5(head: Head, body: &Bytes) -> Result<Inbound, DecodeError> {
     let mut offset = 0;
-    let header = || header_v5(head.first, &body);
+    let header = || header_v5(head.first, body);
     let packet = match head.first >> 4 {
-        PUBLISH => return publish(head, &body, Version::V5),
+        PUBLISH => return publish(head, body, Version::V5),
         SUBSCRIBE => {
-            let packet = v5::Subscribe::decode(&body, &mut offset, header()?).map_err(of_v5)?;
+            let packet = v5::Subscribe::decode(body, &mut offset, header()?).map_err(of_v5)?;
             check_user_properties(&packet.properties.user_properties)?;
             let filters = packet.topics.iter().map(|(filter, options)| {
                 let options = SubscribeOptions { qos: quality(options.max_qos), no_local: options.no_local };
@@ -275,7 +278,7 @@ fn body_v5(head: Head, body: Bytes) -> Result<Inbound, DecodeError> {
             })
         }
         UNSUBSCRIBE => {
-            let packet = v5::Unsubscribe::decode(&body, &mut offset, header()?).map_err(of_v5)?;
+            let packet = v5::Unsubscribe::decode(body, &mut offset, header()?).map_err(of_v5)?;
             let filters = packet.topics.iter().map(|filter| self::filter(filter));
             Inbound::Unsubscribe {
                 packet_id: packet_id(packet.pid.value())?,
@@ -285,17 +288,17 @@ fn body_v5(head: Head, body: Bytes) -> Result<Inbound, DecodeError> {
         PINGREQ => Inbound::PingReq,
         DISCONNECT if body.is_empty() => Inbound::Disconnect { reason: 0x00 },
         DISCONNECT => {
-            let packet = v5::Disconnect::decode(&body, &mut offset, header()?).map_err(of_v5)?;
+            let packet = v5::Disconnect::decode(body, &mut offset, header()?).map_err(of_v5)?;
             Inbound::Disconnect { reason: packet.reason_code as u8 }
         }
-        PUBACK if body.len() == 2 => Inbound::PubAck(packet_id(take_u16(&body, &mut offset)?)?),
+        PUBACK if body.len() == 2 => Inbound::PubAck(packet_id(take_u16(body, &mut offset)?)?),
         PUBACK => {
-            let packet = v5::Puback::decode(&body, &mut offset, header()?).map_err(of_v5)?;
+            let packet = v5::Puback::decode(body, &mut offset, header()?).map_err(of_v5)?;
             Inbound::PubAck(packet_id(packet.pid.value())?)
         }
         _ => return Ok(Inbound::OutOfPlace),
     };
-    check_end(&body, offset)?;
+    check_end(body, offset)?;
     Ok(packet)
 }
 
@@ -400,7 +403,7 @@ const fn quality(qos: mqtt_proto::QoS) -> QoS {
 
 fn header_v3(first: u8, body: &[u8]) -> Result<v3::Header, DecodeError> {
     // A body is never longer than the four length bytes can say, 268,435,455.
-    v3::Header::new_with(first, body.len() as u32, 0).map_err(of_v3)
+    v3::Header::new_with(first, body.len() as u32, 0).map_err(|error| of_v3(&error))
 }
 
 fn header_v5(first: u8, body: &[u8]) -> Result<v5::Header, DecodeError> {
@@ -415,7 +418,7 @@ fn of_topic(error: TopicError, otherwise: Reason) -> DecodeError {
     }
 }
 
-fn of_v3(error: Error) -> DecodeError {
+fn of_v3(error: &Error) -> DecodeError {
     let (reason, what) = match error {
         Error::InvalidTopicName(_) => (Reason::TopicNameInvalid, "a topic is not valid"),
         Error::InvalidTopicFilter(_) => (Reason::TopicFilterInvalid, "a topic filter is not valid"),
@@ -430,7 +433,7 @@ fn of_v3(error: Error) -> DecodeError {
 fn of_v5(error: v5::ErrorV5) -> DecodeError {
     use v5::ErrorV5;
     let (reason, what) = match error {
-        ErrorV5::Common(error) => return of_v3(error),
+        ErrorV5::Common(error) => return of_v3(&error),
         ErrorV5::DuplicatedProperty(_) => (Reason::ProtocolError, "a property stands twice"),
         ErrorV5::InvalidResponseTopic => (Reason::ProtocolError, "the response topic is not valid"),
         ErrorV5::InvalidByteProperty(..) => (Reason::ProtocolError, "a property is neither 0 nor 1"),

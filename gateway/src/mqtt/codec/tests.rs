@@ -194,8 +194,14 @@ fn what_is_written_reads_back() {
             (v5::Packet::Connack(read), Outbound::Accept(_)) => {
                 let said = &read.properties;
                 assert_eq!((said.max_qos, said.retain_available), (Some(mqtt_proto::QoS::Level1), Some(false)));
-                assert_eq!((said.shared_subscription_available, said.subscription_id_available), (Some(false), Some(false)));
-                assert_eq!((said.receive_max, said.max_packet_size, said.server_keep_alive), (Some(32), Some(65_536), Some(60)));
+                assert_eq!(
+                    (said.shared_subscription_available, said.subscription_id_available),
+                    (Some(false), Some(false))
+                );
+                assert_eq!(
+                    (said.receive_max, said.max_packet_size, said.server_keep_alive),
+                    (Some(32), Some(65_536), Some(60))
+                );
                 assert_eq!((said.session_expiry_interval, said.assigned_client_id.as_deref()), (Some(0), Some("x")));
             }
             (v5::Packet::Connack(read), _) => assert_eq!(read.properties.reason_string.as_deref(), text),
