@@ -157,6 +157,10 @@ codes! {
     SessionUnsupported = 0x0608, "session.unsupported", Never;
     /// The TLS handshake failed before a certificate could be judged.
     SessionHandshake = 0x0609, "session.handshake", Retry;
+    /// What the identity may do was changed; a new session has the new rights.
+    SessionRightsChanged = 0x060A, "session.rights_changed", Retry;
+    /// The session reached the longest life that this gateway allows; a new one may begin at once.
+    SessionAge = 0x060B, "session.age", Retry;
 
     /// The manifest is not well-formed.
     ManifestMalformed = 0x0701, "manifest.malformed", Never;
