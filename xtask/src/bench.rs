@@ -6,7 +6,7 @@ use std::process::Stdio;
 use anyhow::{Context as _, Result, bail};
 use serde_json::{Map, Value, json};
 
-use crate::workspace::{capture, cargo, run as run_command, say, shown};
+use crate::workspace::{capture, cargo, run_command, say, shown};
 
 /// Arguments of `cargo xtask bench`.
 #[derive(clap::Args)]

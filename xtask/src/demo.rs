@@ -12,7 +12,7 @@ use anyhow::{Context as _, Result, bail};
 use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::steps::minutes;
-use crate::workspace::{capture, cargo, program, root, run as run_command};
+use crate::workspace::{become_program, capture, cargo, program, root};
 
 /// Arguments of `cargo xtask demo`.
 #[derive(clap::Args)]
@@ -30,7 +30,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     if arguments.keep {
         demo.arg("--keep");
     }
-    run_command(&mut demo)
+    become_program(&mut demo)
 }
 
 /// Builds every program of the demonstration, counting packages as they are done.

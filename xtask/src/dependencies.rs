@@ -9,7 +9,7 @@ use anyhow::{Context as _, Result, bail};
 use serde_json::Value;
 use toml::Table;
 
-use crate::workspace::{capture, cargo, root, run as run_command, succeeds};
+use crate::workspace::{capture, cargo, root, run_command, succeeds};
 
 /// Checks bans, licences and sources; says by which means.
 pub(crate) fn check() -> Result<String> {

@@ -1,6 +1,8 @@
-//! Tasks of the project: `cargo xtask demo|test|check|tidy|nostd|sim|bench`.
+//! Tasks of the project: `cargo xtask demo|test|check|tidy|nostd|tools|sim|bench`.
 //!
 //! Nothing here imports the packages it builds and checks; it starts cargo and other programs, and reads files.
+
+use std::process::ExitCode;
 
 use clap::{CommandFactory as _, Parser, Subcommand};
 
@@ -32,26 +34,36 @@ enum Task {
     #[command(visible_alias = "ci")]
     Test,
     /// Format, arrows, dependencies, bare-target build, lints, documentation; no tests
-    Check,
+    Check(check::Arguments),
     /// Check the house rules on files: arrows, sizes, headers, documentation links
     Tidy,
     /// Build the core for a bare microcontroller target
     Nostd(nostd::Arguments),
+    /// Make sure of the programs that tests start: install them when root, name the command otherwise
+    Tools,
     /// Replay simulated histories by their seeds
     Sim(sim::Arguments),
     /// Measure, and write the figures as JSON
     Bench(bench::Arguments),
 }
 
-fn main() -> anyhow::Result<()> {
-    match Arguments::parse().task {
+fn main() -> ExitCode {
+    let outcome = match Arguments::parse().task {
         Task::Demo(arguments) => demo::run(&arguments),
         Task::Test => test::run(),
-        Task::Check => check::run(),
+        Task::Check(arguments) => check::run(&arguments),
         Task::Tidy => tidy::run(),
         Task::Nostd(arguments) => nostd::run(&arguments),
+        Task::Tools => tools::run(),
         Task::Sim(arguments) => sim::run(&arguments),
         Task::Bench(arguments) => bench::run(&arguments),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
     }
 }
 
@@ -69,7 +81,7 @@ mod tests {
     #[test]
     fn the_tasks_documents_name_exist() {
         let names = super::task_names();
-        for name in ["demo", "test", "ci", "check", "tidy", "nostd", "sim", "bench"] {
+        for name in ["demo", "test", "ci", "check", "tidy", "nostd", "tools", "sim", "bench"] {
             assert!(names.iter().any(|known| known == name), "{name} in {names:?}");
         }
     }

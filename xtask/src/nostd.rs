@@ -9,7 +9,7 @@ use anyhow::{Context as _, Result};
 use clap::ValueEnum;
 
 use crate::tools;
-use crate::workspace::{capture, cargo, program, run as run_command, succeeds};
+use crate::workspace::{capture, cargo, program, run_command, succeeds};
 
 /// Arguments of `cargo xtask nostd`.
 #[derive(clap::Args)]

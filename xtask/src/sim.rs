@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 
-use crate::workspace::{cargo, run as run_command};
+use crate::workspace::{become_program, cargo};
 
 /// Arguments of `cargo xtask sim`.
 #[derive(clap::Args)]
@@ -22,5 +22,5 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
         None => ("--seeds", arguments.seeds.clone()),
     };
     let build = ["run", "--release", "--locked", "-p", "muster-system-tests", "--bin", "replay", "--", flag, &value];
-    run_command(&mut cargo(&build))
+    become_program(&mut cargo(&build))
 }

@@ -8,18 +8,17 @@ use std::process::Stdio;
 use anyhow::{Context as _, Result, bail};
 
 use crate::steps::Steps;
-use crate::workspace::{cargo, run as run_command, say, shown, succeeds};
+use crate::workspace::{cargo, run_command, say, shown, succeeds};
 use crate::{check, tools};
 
 /// `cargo xtask test`.
 pub(crate) fn run() -> Result<()> {
     let mut steps = Steps::default();
     let mut summary = String::new();
-    steps.step("tools", || {
-        let found = tools::ensure(tools::FOR_TESTS)?;
-        Ok(format!("{found}, {}", tools::ensure_node_modules()?))
-    });
-    check::steps_into(&mut steps);
+    steps.step("tools", tools::ensure_all);
+    for (name, check) in check::CHECKS {
+        steps.step(name, check);
+    }
     steps.step("build", || {
         // Live tests start the programs of other packages, which a test build alone would not leave in the folder.
         run_command(&mut cargo(&["build", "--workspace", "--bins", "--locked"])).map(|()| String::new())

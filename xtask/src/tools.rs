@@ -8,18 +8,18 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, bail};
 
-use crate::workspace::{capture, files, program, root, run};
+use crate::workspace::{capture, files, program, root, run_command};
 
 /// Something a test needs: the package that brings it, and how to see that it is there.
-pub(crate) struct Tool {
+struct Tool {
     /// What to look for: a program's name, or a file's absolute path.
-    pub(crate) sign: &'static str,
+    sign: &'static str,
     /// Debian's package.
-    pub(crate) package: &'static str,
+    package: &'static str,
 }
 
 /// What the live tests and the browser tests start.
-pub(crate) const FOR_TESTS: &[Tool] = &[
+const FOR_TESTS: &[Tool] = &[
     Tool { sign: "mosquitto", package: "mosquitto" },
     Tool { sign: "mosquitto_pub", package: "mosquitto-clients" },
     Tool { sign: "openssl", package: "openssl" },
@@ -32,8 +32,19 @@ pub(crate) const FOR_TESTS: &[Tool] = &[
     Tool { sign: "npm", package: "npm" },
 ];
 
+/// `cargo xtask tools`.
+pub(crate) fn run() -> Result<()> {
+    eprintln!("{}", ensure_all()?);
+    Ok(())
+}
+
+/// Makes sure of everything that tests need from outside the workspace; says what it did.
+pub(crate) fn ensure_all() -> Result<String> {
+    Ok(format!("{}, {}", ensure(FOR_TESTS)?, ensure_node_modules()?))
+}
+
 /// Makes sure of all tools, installing what is missing; says what it did.
-pub(crate) fn ensure(tools: &[Tool]) -> Result<String> {
+fn ensure(tools: &[Tool]) -> Result<String> {
     let missing = missing(tools);
     if missing.is_empty() {
         return Ok(format!("{} found", tools.len()));
@@ -57,7 +68,7 @@ pub(crate) fn install(packages: &[&str]) -> Result<()> {
         bail!("missing: {names}; there is no apt-get here, so install them as this system does (on Debian: {command})");
     }
     eprintln!("installing {names}");
-    run(program("apt-get", &["update", "-qq"]).env("DEBIAN_FRONTEND", "noninteractive"))?;
+    run_command(program("apt-get", &["update", "-qq"]).env("DEBIAN_FRONTEND", "noninteractive"))?;
     let arguments = [&["install", "-y", "-qq", "--no-install-recommends"], packages].concat();
     // The package manager tells every file it unpacks; that goes to the error, if there is one.
     capture(program("apt-get", &arguments).env("DEBIAN_FRONTEND", "noninteractive"))?;
@@ -76,14 +87,14 @@ pub(crate) fn find(sign: &str) -> Option<PathBuf> {
     folders.map(|folder| folder.join(sign)).find(|file| file.is_file())
 }
 
-/// Packages of npm for the browser tests: one `npm ci` beside each lock file, when it has changed since.
-pub(crate) fn ensure_node_modules() -> Result<String> {
+/// Packages of npm, for the browser tests: one `npm ci` beside each lock file, when it has changed since.
+fn ensure_node_modules() -> Result<String> {
     let locks: Vec<PathBuf> = files()?.into_iter().filter(|path| path.ends_with("package-lock.json")).collect();
     for lock in &locks {
         let folder = root().join(lock.parent().unwrap_or(Path::new("")));
         if is_older(&folder.join("node_modules/.package-lock.json"), &folder.join("package-lock.json")) {
             let arguments = ["ci", "--ignore-scripts", "--no-audit", "--no-fund"];
-            run(program("npm", &arguments).current_dir(&folder)).context("the browser tests need it")?;
+            run_command(program("npm", &arguments).current_dir(&folder)).context("the browser tests need it")?;
         }
     }
     Ok(match locks.len() {

@@ -1,5 +1,6 @@
 //! Where the work tree is, and how other programs are started in it.
 
+use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -31,7 +32,7 @@ pub(crate) fn program(name: &str, arguments: &[&str]) -> Command {
 }
 
 /// Runs to the end, its output as it comes; an error unless it succeeds.
-pub(crate) fn run(command: &mut Command) -> Result<()> {
+pub(crate) fn run_command(command: &mut Command) -> Result<()> {
     let line = shown(command);
     eprintln!("$ {line}");
     let status = command.status().with_context(|| format!("cannot start `{line}`"))?;
@@ -39,6 +40,13 @@ pub(crate) fn run(command: &mut Command) -> Result<()> {
         bail!("`{line}` failed ({status})");
     }
     Ok(())
+}
+
+/// Becomes the other program: signals and exit code are its own. Returns only if it cannot be started.
+pub(crate) fn become_program(command: &mut Command) -> Result<()> {
+    let line = shown(command);
+    eprintln!("$ {line}");
+    Err(command.exec()).with_context(|| format!("cannot start `{line}`"))
 }
 
 /// Runs quietly and gives its stdout; an error with its stderr unless it succeeds.
