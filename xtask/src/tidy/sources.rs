@@ -88,7 +88,7 @@ fn anyhow(file: &File, found: &[Token<'_>]) -> Vec<Finding> {
 }
 
 fn is_test_file(path: &Path) -> bool {
-    path.components().any(|part| matches!(part.as_os_str().to_str(), Some("tests" | "benches" | "fuzz")))
+    path.components().any(|part| matches!(part.as_os_str().to_str(), Some("tests" | "tests.rs" | "benches" | "fuzz")))
 }
 
 const LINES_GOOD: usize = 400;
@@ -122,6 +122,7 @@ mod tests {
         assert_eq!(findings("a/src/a.rs", &(body(400) + &tests)), []);
         assert_eq!(findings("a/src/a.rs", &(body(601) + &tests)), [(0, Weight::Error)]);
         assert_eq!(findings("a/tests/it/a.rs", &body(900)), []);
+        assert_eq!(findings("a/src/session/tests.rs", &body(900)), []);
         let elsewhere = body(10) + "#[cfg(test)]\nmod tests;\n" + &body(601);
         assert_eq!(findings("a/src/a.rs", &elsewhere), [(0, Weight::Error)]);
     }
