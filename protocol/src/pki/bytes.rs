@@ -26,11 +26,7 @@ pub(super) fn from_hex<const N: usize>(text: &str) -> Option<heapless::Vec<u8, N
 }
 
 pub(super) fn serialize<S: Serializer>(bytes: &[u8], serializer: S) -> Result<S::Ok, S::Error> {
-    if serializer.is_human_readable() {
-        serializer.collect_str(&Hex(bytes))
-    } else {
-        serializer.serialize_bytes(bytes)
-    }
+    if serializer.is_human_readable() { serializer.collect_str(&Hex(bytes)) } else { serializer.serialize_bytes(bytes) }
 }
 
 pub(super) fn deserialize<'de, D: Deserializer<'de>, const N: usize>(

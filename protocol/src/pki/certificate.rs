@@ -171,9 +171,7 @@ impl<'a> Certificate<'a> {
     pub fn identity(&self) -> Result<Identity, Code> {
         let mut names = self.subject_alt_names();
         match (names.next(), names.next()) {
-            (Some(SubjectAltName::Uri(uri)), None) => {
-                Identity::from_san(uri).map_err(|_| Code::CertificateNoIdentity)
-            }
+            (Some(SubjectAltName::Uri(uri)), None) => Identity::from_san(uri).map_err(|_| Code::CertificateNoIdentity),
             _ => Err(Code::CertificateNoIdentity),
         }
     }
@@ -367,10 +365,5 @@ fn read_time(fields: &mut Cursor<'_>) -> Result<(UnixTime, bool), Malformed> {
 const YEAR_2050: u64 = 2_524_608_000;
 
 /// The extensions that are processed, here or by webpki, when they are critical.
-const PROCESSED: [&[u8]; 5] = [
-    oid::KEY_USAGE,
-    oid::SUBJECT_ALT_NAME,
-    oid::BASIC_CONSTRAINTS,
-    oid::NAME_CONSTRAINTS,
-    oid::EXTENDED_KEY_USAGE,
-];
+const PROCESSED: [&[u8]; 5] =
+    [oid::KEY_USAGE, oid::SUBJECT_ALT_NAME, oid::BASIC_CONSTRAINTS, oid::NAME_CONSTRAINTS, oid::EXTENDED_KEY_USAGE];

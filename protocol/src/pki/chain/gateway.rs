@@ -110,13 +110,9 @@ mod tests {
     #[test]
     fn the_date_is_never_before_the_floor_nor_without_a_clock_before_the_certificate() {
         let floor = UnixTime(100);
-        for (civil, newest, judged) in [
-            (Some(50), 10, 100),
-            (Some(150), 10, 150),
-            (Some(150), 300, 150),
-            (None, 10, 100),
-            (None, 300, 300),
-        ] {
+        for (civil, newest, judged) in
+            [(Some(50), 10, 100), (Some(150), 10, 150), (Some(150), 300, 150), (None, 10, 100), (None, 300, 300)]
+        {
             let clock = GatewayClock { floor, civil: civil.map(UnixTime) };
             assert_eq!(clock.judged_at(UnixTime(newest)), UnixTime(judged), "{civil:?} {newest}");
         }

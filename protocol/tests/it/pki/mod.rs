@@ -1,0 +1,11 @@
+//! Certificates, chains and requests: what is accepted, and by which code each fault is refused.
+
+mod certificate;
+mod chain_client;
+mod chain_gateway;
+mod chain_issuer;
+mod csr;
+mod lint;
+mod maker;
+mod mutation;
+mod values;
