@@ -93,8 +93,6 @@ impl Lint {
             "a certificate fits the stores of firmware",
         );
         self.rule(
-            // A positive number of 8 random octets can start with a zero bit or octet; 7 significant octets are certain
-            // enough to tell it from a counter.
             certificate.serial().as_bytes().len() >= 8,
             "serial-length",
             "draft-ietf-uta-tls13-iot-profile, section 17.1.2",

@@ -87,7 +87,9 @@ pub fn verify_gateway(
         gateway_cas.iter().filter_map(|der| TrustAnchor::from_der(der).ok()).take(GATEWAY_CAS_MAX).collect();
     let newest = presented.all().map(|certificate| certificate.not_before()).max().unwrap_or_default();
     let now = clock.judged_at(newest);
-    let path = presented.verify(anchors.iter(), Usage::Server, now, algorithms)?;
+    let path = presented
+        .verify(anchors.iter(), Usage::Server, now, algorithms)
+        .map_err(|code| presented.or_self_signed(code))?;
     let public_key = presented.check_end_entity()?;
     presented.check_purpose(Usage::Server)?;
     let leaf = &presented.leaf;

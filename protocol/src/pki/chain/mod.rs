@@ -102,11 +102,17 @@ impl<'a> Presented<'a> {
                 Err(_) => {}
             }
         }
-        let may_be_own_work = matches!(verdict, Code::CertificateUntrusted | Code::CertificateBadSignature);
-        if may_be_own_work && self.leaf.is_self_signed() {
-            return Err(Code::CertificateSelfSigned);
-        }
         Err(verdict)
+    }
+
+    /// Whoever is refused for want of an issuer may have signed for himself; that has a code of its own.
+    fn or_self_signed(&self, code: Code) -> Code {
+        match code {
+            Code::CertificateUntrusted | Code::CertificateBadSignature if self.leaf.is_self_signed() => {
+                Code::CertificateSelfSigned
+            }
+            code => code,
+        }
     }
 
     fn verify_to(
