@@ -309,3 +309,70 @@ impl<'de> Deserialize<'de> for Actor {
         Self::from_text(&text).ok_or_else(|| serde::de::Error::custom("unknown actor"))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+
+    fn full() -> AuditEvent {
+        AuditEvent::new(UnixTime(1_800_000_000), AuditKind::HandshakeRefused, Actor::Peer)
+            .device(&DeviceId::new("dev-1").unwrap())
+            .code(Code::CertificateExpired)
+            .serial(&Serial::from_random([0x2a; 16]))
+            .peer("[::1]:40000".parse().unwrap())
+            .detail("subject", "dev-1")
+    }
+
+    /// Golden bytes: they are hashed, so they never change for what is stored already.
+    #[test]
+    fn events_are_written_as_documented() {
+        let text = concat!(
+            r#"{"v":1,"at":1800000000,"kind":"handshake.refused","actor":"peer","device":"dev-1","#,
+            r#""code":"certificate.expired","serial":"2a2a2a2a2a2a2a2a2a2a2a2a2a2a2a2a","#,
+            r#""peer":"[::1]:40000","details":{"subject":"dev-1"}}"#
+        );
+        assert_eq!(full().to_body().unwrap(), text);
+        assert_eq!(serde_json::from_str::<AuditEvent>(text).unwrap(), full());
+        let small = AuditEvent::new(UnixTime(1), AuditKind::GatewayStarted, Actor::Gateway);
+        let text = r#"{"v":1,"at":1,"kind":"gateway.started","actor":"gateway"}"#;
+        assert_eq!(small.to_body().unwrap(), text);
+        assert_eq!(serde_json::from_str::<AuditEvent>(text).unwrap(), small);
+    }
+
+    #[test]
+    fn names_of_kinds_and_actors_read_back() {
+        for (index, kind) in AuditKind::ALL.iter().enumerate() {
+            assert_eq!(AuditKind::from_name(kind.name()), Some(*kind));
+            assert!(AuditKind::ALL[..index].iter().all(|other| other.name() != kind.name()), "{kind:?} twice");
+        }
+        let ada = DeviceId::new("ada").unwrap();
+        for actor in [
+            Actor::Gateway,
+            Actor::Local,
+            Actor::Peer,
+            Actor::Device(ada.clone()),
+            Actor::Service(ada.clone()),
+            Actor::Operator(ada),
+        ] {
+            assert_eq!(Actor::from_text(&actor.to_string()), Some(actor));
+        }
+        for text in ["", "root", "device", "device:", "device:a:b", "operator:ä"] {
+            assert_eq!(Actor::from_text(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn hostile_text_is_cut_and_cleaned() {
+        let event = full().detail("said", "\u{1b}[31m\r\n\0end").detail("long", "é".repeat(1000));
+        assert_eq!(event.details()["said"], "\u{fffd}[31m\u{fffd}\u{fffd}\u{fffd}end");
+        assert_eq!(event.details()["long"], "é".repeat(DETAIL_BYTES_MAX / 2));
+        assert!(event.is_bounded());
+        const NAMES: [&str; 20] =
+            ["a", "b", "c", "d", "e", "f", "g", "h", "i", "j", "k", "l", "m", "n", "o", "p", "q", "r", "s", "t"];
+        let crowded = NAMES.iter().fold(full(), |event, name| event.detail(name, "x"));
+        assert_eq!(crowded.details().len(), DETAILS_MAX);
+        assert!(crowded.is_bounded());
+    }
+}

@@ -161,3 +161,73 @@ fn follow(end: AuditHead, record: &AuditRecord) -> Result<AuditHead, Broken> {
 fn ended(end: AuditHead, head: AuditHead) -> Result<(), Broken> {
     if end == head { Ok(()) } else { Err(Broken::End { found: end.seq, expected: head.seq }) }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn chain(length: u64) -> (Vec<AuditRecord>, AuditHead) {
+        let mut head = AuditHead::EMPTY;
+        let mut records = Vec::new();
+        for n in 0..length {
+            let body = format!(r#"{{"n":{n}}}"#);
+            head = head.after(&body);
+            records.push(AuditRecord { seq: head.seq, body, hash: head.hash });
+        }
+        (records, head)
+    }
+
+    #[test]
+    fn an_untouched_chain_holds() {
+        for length in [0, 1, 50] {
+            let (records, head) = chain(length);
+            assert_eq!(verify(&records, head), Ok(()), "{length}");
+        }
+    }
+
+    #[test]
+    fn every_kind_of_tampering_is_found_where_it_begins() {
+        let (records, head) = chain(20);
+        for at in 0..20_usize {
+            let seq = at as u64 + 1;
+            let mut changed = records.clone();
+            changed[at].body.push(' ');
+            assert_eq!(verify(&changed, head), Err(Broken::At(seq)));
+
+            let mut removed = records.clone();
+            removed.remove(at);
+            let broken = if seq == 20 { Broken::End { found: 19, expected: 20 } } else { Broken::At(seq) };
+            assert_eq!(verify(&removed, head), Err(broken));
+            assert_eq!(broken.seq(), seq);
+
+            let mut renumbered = removed.clone();
+            renumbered.iter_mut().skip(at).for_each(|record| record.seq -= 1);
+            assert_eq!(verify(&renumbered, head).map_err(Broken::seq), Err(seq));
+
+            let mut doubled = records.clone();
+            doubled.insert(at, records[at].clone());
+            assert_eq!(verify(&doubled, head).map_err(Broken::seq), Err(seq + 1));
+
+            if at > 0 {
+                let mut swapped = records.clone();
+                swapped.swap(at - 1, at);
+                assert_eq!(verify(&swapped, head), Err(Broken::At(seq - 1)));
+            }
+            // The end cut off, with the head kept.
+            let cut = &records[..at];
+            assert_eq!(verify(cut, head), Err(Broken::End { found: at as u64, expected: 20 }));
+        }
+    }
+
+    #[test]
+    fn a_chain_rewritten_from_the_middle_does_not_reach_the_head() {
+        let (mut records, head) = chain(20);
+        let mut end = AuditHead { seq: 9, hash: records[8].hash };
+        for record in &mut records[9..] {
+            record.body = record.body.replace("\"n\"", "\"m\"");
+            end = end.after(&record.body);
+            record.hash = end.hash;
+        }
+        assert_eq!(verify(&records, head), Err(Broken::End { found: 20, expected: 20 }));
+    }
+}

@@ -205,3 +205,44 @@ pub(super) fn changed(row: &Row<'_>) -> rusqlite::Result<(ChangeSeq, Changed)> {
     };
     Ok((get(row, 0)?, changed))
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use muster_protocol::registrar::{Credential, Standing};
+
+    use super::*;
+
+    /// Golden bytes of version 1.
+    #[test]
+    fn records_are_written_as_documented() {
+        let key = KeyFingerprint([0xab; 32]);
+        let credential = Credential {
+            serial: Serial::from_random([0x2a; 16]),
+            key: KeyFingerprint([0xcd; 32]),
+            not_after: UnixTime(1_800_000_000),
+        };
+        let record = DeviceRecord {
+            standing: Standing::Rotating,
+            current: Some(credential),
+            order: Some(3),
+            orders: 3,
+            reason: Some(Reason::KeyCompromise),
+            ..DeviceRecord::expected(DeviceId::new("dev-1").unwrap(), key)
+        };
+        let text = record_text(&record).unwrap();
+        assert_eq!(record_of(&text).unwrap(), record);
+        let golden = include_str!("golden/record-1.json");
+        assert_eq!(text, golden.trim_end());
+    }
+
+    #[test]
+    fn a_record_of_another_version_is_not_guessed_at() {
+        let record = DeviceRecord::expected(DeviceId::new("dev-1").unwrap(), KeyFingerprint([1; 32]));
+        let text = record_text(&record).unwrap();
+        for other in [text.replacen("\"v\":1", "\"v\":2", 1), text.replace("expected", "lost"), "{}".to_owned()] {
+            assert!(record_of(&other).is_err(), "{other}");
+        }
+    }
+}
