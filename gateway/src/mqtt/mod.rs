@@ -180,6 +180,28 @@ pub enum End {
 }
 
 impl End {
+    /// A stable name for logs and status.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Disconnected { .. } => "disconnected",
+            Self::Lost => "lost",
+            Self::Refused(_) => "refused",
+            Self::Unsupported => "unsupported",
+            Self::Cut(_) => "cut",
+            Self::TakenOver => "taken_over",
+            Self::ShuttingDown => "shutting_down",
+            Self::Expired => "expired",
+            Self::ConnectTimeout => "connect_timeout",
+            Self::KeepAliveTimeout => "keep_alive_timeout",
+            Self::SlowReader => "slow_reader",
+            Self::NotAcknowledging => "not_acknowledging",
+            Self::Protocol(_) => "protocol",
+            Self::Denied => "denied",
+            Self::Unavailable => "unavailable",
+        }
+    }
+
     /// The refusal code, when the end is a refusal.
     #[must_use]
     pub const fn code(self) -> Option<Code> {
