@@ -1,4 +1,16 @@
 //! The Muster gateway: mTLS MQTT endpoint, registrar, issuing CA, HTTPS API and console.
 
+pub mod admin;
 pub mod audit;
+pub mod clock;
+pub mod config;
+pub mod directory;
+pub mod fleet;
+pub mod issuer;
+pub mod limit;
+pub mod manifest;
+pub mod mqtt;
+pub mod registrar;
 pub mod store;
+pub mod tls;
+pub mod trail;
