@@ -20,6 +20,7 @@ pub mod pem;
 pub mod request;
 pub mod socket;
 pub mod view;
+mod wire;
 
 pub use caller::Caller;
 pub use error::{Blame, OperationError};

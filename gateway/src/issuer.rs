@@ -9,8 +9,10 @@ use std::pin::Pin;
 use muster_protocol::pki::key::PublicKey;
 use muster_protocol::{Identity, UnixTime};
 
+mod authorities;
 mod local;
 
+pub use authorities::{Authorities, AuthorityError, Fleet};
 pub use local::LocalIssuer;
 
 /// An answer that is under way.
