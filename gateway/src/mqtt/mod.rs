@@ -6,7 +6,7 @@
 //! | [`packet`] | the packets of both versions |
 //! | [`topic`], [`rights`] | names, filters, what covers what, who may what |
 //! | [`session`] | the rules of one connection, without socket or clock |
-//! | [`mailbox`], [`tree`], [`router`], [`bus`] | who receives a message, back-pressure, take-over, cuts |
+//! | `mailbox`, `tree`, [`router`], [`bus`] | who receives a message, back-pressure, take-over, cuts |
 //! | [`connection`] | the task that joins a stream, a session, the router and the gatekeeper |
 //! | [`metrics`] | counters |
 //!
