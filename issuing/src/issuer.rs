@@ -313,6 +313,7 @@ fn is_dns_name(name: &str) -> bool {
     name.len() <= 253 && name.split('.').all(label)
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "the shape that map_err wants")]
 fn encoding(error: rcgen::Error) -> IssueError {
     IssueError::Encoding(error.to_string())
 }

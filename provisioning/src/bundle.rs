@@ -1,0 +1,154 @@
+//! Trust bundles: a draft in TOML that people read, signed offline into a fleet file.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use muster_issuing::{KeyPair, file, pem, seal};
+use muster_protocol::device_id::FleetId;
+use muster_protocol::pki::certificate::Certificate;
+use muster_protocol::signed::Kind;
+use muster_protocol::trust::{self, GatewayAddress, Pins, Policy, TrustBundle, VerifiedBundle, read_fleet_file};
+use muster_terminal::{Failure, OrFail as _};
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Draft {
+    fleet: String,
+    number: u32,
+    /// PEM files, relative to the draft.
+    gateway_cas: Vec<PathBuf>,
+    gateways: Vec<GatewayAddress>,
+    #[serde(default)]
+    policy: Policy,
+    next_pins: Option<Pins>,
+}
+
+/// What a fleet file says, for people and scripts.
+#[derive(Debug)]
+pub struct Shown {
+    fleet: String,
+    number: u32,
+    gateways: Vec<String>,
+    gateway_cas: Vec<String>,
+    pins: Pins,
+}
+
+/// Reads a fleet file and checks its signatures.
+pub fn show(path: &Path) -> Result<Shown, Failure> {
+    let bytes = read(path)?;
+    let bundle = parse(&bytes, path)?;
+    Ok(Shown::of(&bundle))
+}
+
+/// Signs `draft` with `keys` and writes the fleet file that follows the one in force.
+pub fn sign(draft: &Path, in_force: &Path, keys: &[PathBuf], password: &[u8], out: &Path) -> Result<Shown, Failure> {
+    let old = read(in_force)?;
+    let in_force = parse(&old, in_force)?;
+    let shown = draft.display();
+    let text = fs::read_to_string(draft).or_fail("draft.unreadable", &format!("cannot read {shown}"))?;
+    let draft_dir = draft.parent().unwrap_or(Path::new("."));
+    let draft: Draft = toml::from_str(&text).or_fail("draft.malformed", &format!("cannot read {shown}"))?;
+    let fleet = FleetId::new(&draft.fleet).or_fail("draft.malformed", "fleet")?;
+    let mut cas = Vec::new();
+    for path in &draft.gateway_cas {
+        let path = draft_dir.join(path);
+        let text = fs::read_to_string(&path).or_fail("draft.gateway_ca", &format!("cannot read {}", path.display()))?;
+        cas.extend(
+            pem::read_certificates(&text).or_fail("draft.gateway_ca", &format!("cannot read {}", path.display()))?,
+        );
+    }
+    let too_many = |what: &str| Failure::refused("draft.malformed", format!("too many {what} in {shown}"));
+    let mut bundle = TrustBundle {
+        fleet,
+        number: draft.number,
+        gateway_cas: heapless::Vec::new(),
+        gateways: heapless::Vec::from_slice(&draft.gateways).map_err(|_| too_many("gateways"))?,
+        policy: draft.policy,
+        next_pins: draft.next_pins,
+    };
+    for der in &cas {
+        bundle.gateway_cas.push(der).map_err(|_| too_many("gateway CAs"))?;
+    }
+    let keys = keys.iter().map(|path| open_key(path, password)).collect::<Result<Vec<_>, _>>()?;
+    let body = postcard::to_stdvec(&bundle).or_fail("draft.malformed", "cannot encode the bundle")?;
+    let signers: Vec<&KeyPair> = keys.iter().collect();
+    let signed =
+        seal(Kind::TrustBundle, trust::VERSION, &body, &signers).or_fail("fleet.unsigned", "cannot sign the bundle")?;
+    // The devices' own code has the last word, with the pins that they hold now.
+    let refused = |code: muster_protocol::Code| Failure::refused(code.name(), format!("{shown}: {}", code.text()));
+    let verified = VerifiedBundle::verify(&signed, in_force.pins()).map_err(refused)?;
+    verified.supersedes(&in_force.bundle().fleet, in_force.bundle().number).map_err(refused)?;
+    let pins = *verified.pins();
+    let in_front = in_force.pins();
+    let bytes = [&in_front.root.0[..], &in_front.backup.0, &signed].concat();
+    file::replace_public(out, &bytes).or_fail("fleet.unwritable", &format!("cannot write {}", out.display()))?;
+    Ok(Shown { pins, ..Shown::of(&verified) })
+}
+
+fn read(path: &Path) -> Result<Vec<u8>, Failure> {
+    fs::read(path).or_fail("fleet.unreadable", &format!("cannot read {}", path.display()))
+}
+
+fn parse<'a>(bytes: &'a [u8], path: &Path) -> Result<VerifiedBundle<'a>, Failure> {
+    read_fleet_file(bytes).map_err(|code| {
+        Failure::refused(code.name(), format!("{}: {}", path.display(), code.text()))
+            .hint("get fleet.muster from the gateway again")
+    })
+}
+
+fn open_key(path: &Path, password: &[u8]) -> Result<KeyPair, Failure> {
+    let text = file::read_secret(path).or_fail("key.unreadable", &format!("cannot read {}", path.display()))?;
+    KeyPair::from_encrypted_pem(&text, password).or_fail("key.locked", &format!("cannot open {}", path.display()))
+}
+
+impl Shown {
+    fn of(bundle: &VerifiedBundle<'_>) -> Self {
+        let content = bundle.bundle();
+        Self {
+            fleet: content.fleet.to_string(),
+            number: content.number,
+            gateways: content
+                .gateways
+                .iter()
+                .map(|at| format!("{}:{} https:{}", at.host, at.mqtt_port, at.https_port))
+                .collect(),
+            gateway_cas: content.gateway_cas.iter().map(|der| fingerprint(der)).collect(),
+            pins: *bundle.pins(),
+        }
+    }
+
+    /// As one object.
+    #[must_use]
+    pub fn to_json(&self) -> Value {
+        json!({
+            "fleet": self.fleet,
+            "number": self.number,
+            "gateways": self.gateways,
+            "gateway_ca_keys": self.gateway_cas,
+            "pin_root": self.pins.root.to_string(),
+            "pin_backup": self.pins.backup.to_string(),
+        })
+    }
+
+    /// For people.
+    #[must_use]
+    pub fn to_text(&self) -> String {
+        let mut text = format!("fleet {}, trust bundle {}\n", self.fleet, self.number);
+        for gateway in &self.gateways {
+            text.push_str(&format!("  gateway     {gateway}\n"));
+        }
+        for key in &self.gateway_cas {
+            text.push_str(&format!("  gateway CA  {key}\n"));
+        }
+        text.push_str(&format!("  pin root    {}\n  pin backup  {}\n", self.pins.root, self.pins.backup));
+        text
+    }
+}
+
+fn fingerprint(der: &[u8]) -> String {
+    Certificate::parse(der)
+        .and_then(|certificate| certificate.public_key())
+        .map_or_else(|code| code.name().to_owned(), |key| key.fingerprint().to_string())
+}
