@@ -23,7 +23,7 @@ pub struct Config {
     pub mqtt: Mqtt,
     /// The listener for operators.
     pub https: Https,
-    /// Bounds of both listeners together.
+    /// Bounds of connections on both listeners.
     pub connections: Connections,
     /// Lives of the certificates that are issued here.
     pub certificates: Certificates,
@@ -36,6 +36,8 @@ pub struct Config {
 pub struct Mqtt {
     /// Where it listens.
     pub listen: SocketAddr,
+    /// Open connections.
+    pub connections_max: usize,
     /// Bounds of each connection.
     pub limits: mqtt::Limits,
     /// Room of each session's queue.
@@ -47,16 +49,16 @@ pub struct Mqtt {
 pub struct Https {
     /// Where it listens.
     pub listen: SocketAddr,
+    /// Open connections.
+    pub connections_max: usize,
     /// How long a request's header may take.
     pub header_deadline: Duration,
 }
 
-/// Bounds of both listeners together.
+/// Bounds of connections on both listeners.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Connections {
-    /// Open connections.
-    pub max: usize,
-    /// TLS handshakes at the same time.
+    /// TLS handshakes at the same time, on each listener.
     pub handshakes_max: usize,
     /// How long a handshake may take, its waiting time included.
     pub handshake_deadline: Duration,
@@ -135,15 +137,16 @@ impl Default for Config {
         Self {
             mqtt: Mqtt {
                 listen: SocketAddr::from(([0, 0, 0, 0], 8883)),
+                connections_max: 20_000,
                 limits: mqtt::Limits::default(),
                 queue_kib_max: mqtt::QUEUE_UNITS_MAX,
             },
             https: Https {
                 listen: SocketAddr::from(([0, 0, 0, 0], 8443)),
+                connections_max: 512,
                 header_deadline: Duration::from_secs(10),
             },
             connections: Connections {
-                max: 20_000,
                 handshakes_max: 256,
                 handshake_deadline: Duration::from_secs(10),
                 session_max: Duration::from_secs(86_400),
@@ -199,6 +202,7 @@ struct Raw {
 #[serde(default, deny_unknown_fields)]
 struct RawMqtt {
     listen: Option<SocketAddr>,
+    connections_max: Option<u64>,
     connect_deadline_secs: Option<u64>,
     keep_alive_secs_max: Option<u64>,
     packet_bytes_max: Option<u64>,
@@ -212,13 +216,13 @@ struct RawMqtt {
 #[serde(default, deny_unknown_fields)]
 struct RawHttps {
     listen: Option<SocketAddr>,
+    connections_max: Option<u64>,
     header_deadline_secs: Option<u64>,
 }
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 struct RawConnections {
-    max: Option<u64>,
     handshakes_max: Option<u64>,
     handshake_deadline_secs: Option<u64>,
     session_secs_max: Option<u64>,
@@ -247,6 +251,7 @@ impl Raw {
         let mut config = Config::default();
         let mqtt = &mut config.mqtt;
         mqtt.listen = self.mqtt.listen.unwrap_or(mqtt.listen);
+        checked.number(&mut mqtt.connections_max, self.mqtt.connections_max, "mqtt.connections_max", 1, 1_000_000)?;
         let limits = &mut mqtt.limits;
         checked.secs(&mut limits.connect_deadline, self.mqtt.connect_deadline_secs, "mqtt.connect_deadline_secs", HOUR_SECS)?;
         checked.number(&mut limits.keep_alive_secs_max, self.mqtt.keep_alive_secs_max, "mqtt.keep_alive_secs_max", 1, 65_535)?;
@@ -258,10 +263,10 @@ impl Raw {
 
         let https = &mut config.https;
         https.listen = self.https.listen.unwrap_or(https.listen);
+        checked.number(&mut https.connections_max, self.https.connections_max, "https.connections_max", 1, 100_000)?;
         checked.secs(&mut https.header_deadline, self.https.header_deadline_secs, "https.header_deadline_secs", HOUR_SECS)?;
 
         let (to, from) = (&mut config.connections, self.connections);
-        checked.number(&mut to.max, from.max, "connections.max", 1, 1_000_000)?;
         checked.number(&mut to.handshakes_max, from.handshakes_max, "connections.handshakes_max", 1, 100_000)?;
         checked.secs(&mut to.handshake_deadline, from.handshake_deadline_secs, "connections.handshake_deadline_secs", HOUR_SECS)?;
         checked.secs(&mut to.session_max, from.session_secs_max, "connections.session_secs_max", 398 * DAY_SECS)?;
@@ -356,7 +361,7 @@ mod tests {
             assert_ne!(parse(&changed).unwrap(), Config::default(), "{line}");
             settings += 1;
         }
-        assert_eq!(settings, 21);
+        assert_eq!(settings, 22);
     }
 
     #[test]
@@ -365,10 +370,10 @@ mod tests {
             ("listen = 1", "unknown field"),
             ("[mqtt]\nlisten_on = \"0.0.0.0:1\"", "unknown field"),
             ("[mqtt]\nlisten = \"here\"", "invalid socket address"),
-            ("[connections]\nmax = 0", "connections.max must be from 1 to 1000000, and is 0"),
+            ("[mqtt]\nconnections_max = 0", "mqtt.connections_max must be from 1 to 1000000, and is 0"),
             ("[certificates]\ndevice_secs = 34387201", "certificates.device_secs must be from 5"),
             ("[mqtt]\nkeep_alive_secs_max = 65536", "mqtt.keep_alive_secs_max"),
-            ("[connections]\nmax = -1", "invalid value"),
+            ("[mqtt]\nconnections_max = -1", "invalid value"),
             ("max = ", "gateway.toml"),
         ] {
             let error = parse(text).unwrap_err().to_string();

@@ -3,14 +3,17 @@
 pub mod admin;
 pub mod audit;
 pub mod clock;
+pub mod command;
 pub mod config;
 pub mod directory;
 pub mod fleet;
+pub mod init;
 pub mod issuer;
 pub mod limit;
 pub mod manifest;
 pub mod mqtt;
 pub mod registrar;
+pub mod server_certificate;
 pub mod store;
 pub mod tls;
 pub mod trail;
