@@ -1,17 +1,21 @@
 //! A certification authority: a certificate, its key, and what it issues.
 //!
-//! Every certificate is linted against its profile, and its signature verified with the key that the peers will use,
-//! before it leaves: a mistake here stops the line instead of reaching a device.
+//! Every certificate is linted against its profile, and judged with the code that the peers will use, before it leaves:
+//! a mistake here stops the line instead of reaching a device.
 
 use std::fmt;
 use std::net::IpAddr;
 use std::str::FromStr as _;
 
 use muster_protocol::pki::certificate::Certificate;
+use muster_protocol::pki::extension::SubjectAltName;
 use muster_protocol::pki::key::PublicKey;
 use muster_protocol::pki::lint::{lint, lint_issued_by};
 use muster_protocol::pki::profile::{BACKDATE_SECS, Profile};
 use muster_protocol::pki::serial::Serial;
+use muster_protocol::pki::{
+    ClientAnchors, ECDSA_P256_SHA256, GatewayClock, Role, TrustAnchor, verify_client, verify_gateway, verify_issuing_ca,
+};
 use muster_protocol::{Code, Identity, UnixTime};
 use rand_core::{OsRng, RngCore as _};
 use rcgen::{
@@ -198,6 +202,9 @@ impl Issuer {
         let issuer = rcgen::Issuer::from_ca_cert_der(&own, Signer(&self.key)).map_err(encoding)?;
         let certificate = params.signed_by(&Subject(key), &issuer).map_err(encoding)?.der().to_vec();
         self.check(profile, &certificate)?;
+        if Certificate::parse(&certificate).and_then(|made| made.public_key()) != Ok(*key) {
+            return Err(IssueError::Verify(Code::CertificateProfile));
+        }
         Ok(certificate)
     }
 
@@ -210,7 +217,36 @@ impl Issuer {
         if let Some(finding) = findings.first().or(relation.first()) {
             return Err(IssueError::Lint { rule: finding.rule, section: finding.section });
         }
-        made.verify_signed_by(&self.key.public_key()).map_err(|_| IssueError::Verify(Code::CertificateBadSignature))
+        self.check_as_a_peer(profile, &made).map_err(IssueError::Verify)
+    }
+
+    /// Judges what was made with the code of those who will see it, this CA being all that they trust.
+    fn check_as_a_peer(&self, profile: Profile, made: &Certificate<'_>) -> Result<(), Code> {
+        let der = made.der();
+        let now = made.not_before();
+        let anchors = [TrustAnchor::from_der(&self.certificate)?];
+        let (group, expected) = match profile {
+            Profile::Idevid => (ClientAnchors { factory: &anchors, ..ClientAnchors::default() }, Role::Idevid),
+            Profile::Ldevid => (ClientAnchors { device: &anchors, ..ClientAnchors::default() }, Role::Ldevid),
+            Profile::Service => (ClientAnchors { operator: &anchors, ..ClientAnchors::default() }, Role::Service),
+            Profile::Operator => (ClientAnchors { operator: &anchors, ..ClientAnchors::default() }, Role::Operator),
+            Profile::GatewayServer => {
+                let clock = GatewayClock { floor: now, civil: None };
+                let verify = |name: &str| {
+                    verify_gateway(&[der], &[&self.certificate], name, clock, &[ECDSA_P256_SHA256]).map(|_| ())
+                };
+                return made.subject_alt_names().try_for_each(|name| match name {
+                    SubjectAltName::Dns(name) => verify(name),
+                    SubjectAltName::Ip(octets) => verify(&address(octets)?.to_string()),
+                    _ => Err(Code::CertificateProfile),
+                });
+            }
+            Profile::FactoryIssuing => return verify_issuing_ca(der, &anchors, now).map(|_| ()),
+            _ => return TrustAnchor::from_der(der).map(|_| ()),
+        };
+        let identity = made.identity()?;
+        let client = verify_client(&[der], &group, identity.fleet(), now, &[ECDSA_P256_SHA256])?;
+        if client.role() == expected { Ok(()) } else { Err(Code::CertificateProfile) }
     }
 
     /// The profile's life from `now`, inside this CA's own.
@@ -300,6 +336,12 @@ fn subject(identity: &Identity) -> DistinguishedName {
     let mut subject = DistinguishedName::new();
     subject.push(DnType::CustomDnType(OID_SERIAL_NUMBER.to_vec()), value);
     subject
+}
+
+/// The address of an iPAddress SAN.
+fn address(octets: &[u8]) -> Result<IpAddr, Code> {
+    let v4 = <[u8; 4]>::try_from(octets).map(IpAddr::from);
+    v4.or_else(|_| <[u8; 16]>::try_from(octets).map(IpAddr::from)).map_err(|_| Code::CertificateProfile)
 }
 
 /// Letters, digits and inner dashes between dots (RFC 1123, section 2.1).

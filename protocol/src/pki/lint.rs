@@ -136,10 +136,12 @@ impl Lint {
                 );
             }
             _ => self.rule(
-                certificate.subject_common_name().is_some_and(|name| !name.is_empty() && !name.contains('.')),
+                certificate
+                    .subject_common_name()
+                    .is_some_and(|name| !name.is_empty() && (profile.is_ca() || !name.contains('.'))),
                 "subject-common-name",
                 "RFC 5280, section 4.1.2.6; RFC 9525, section 2",
-                "the subject has one commonName, which is no domain name",
+                "the subject has one commonName, in an end entity no domain name",
             ),
         }
     }

@@ -107,6 +107,12 @@ fn each_rule_finds_its_fault() {
         let server = Recipe::server(names).signed_by(&key, &world.gateway_ca);
         assert!(rules(&server, Profile::GatewayServer).contains(&"server-names"), "{names:?}");
     }
+    let domain = Recipe::server(&["gw.example"])
+        .with(|p| p.distinguished_name.push(DnType::CommonName, "gw.example"))
+        .signed_by(&key, &world.gateway_ca);
+    assert_eq!(rules(&domain, Profile::GatewayServer), ["subject-common-name"]);
+    let company = Recipe::ca("Acme Inc. devices", Some(0)).usages(&[Usage::KeyCertSign, Usage::CrlSign]);
+    assert_eq!(rules(&company.self_signed(&key), Profile::DeviceCa), [""; 0]);
     let own = ldevid().self_signed(&key);
     assert!(rules(&own, Profile::Ldevid).contains(&"self-issued"));
     let p384 = rcgen::KeyPair::generate_for(&rcgen::PKCS_ECDSA_P384_SHA384).unwrap();
