@@ -4,9 +4,9 @@
 //! |---|---|
 //! | [`key`] | P-256 key pairs: PKCS#8, plain and encrypted |
 //! | [`issuer`] | a CA: every certificate by its profile, linted and verified before it is handed out |
-//! | [`seal`] | the container of signed documents ([`muster_protocol::signed`]) |
+//! | [`mod@seal`] | the container of signed documents ([`muster_protocol::signed`]) |
 //! | [`pem`] | certificates as PEM |
-//! | [`file`] | files that survive a power cut, and secrets that only their owner reads |
+//! | [`mod@file`] | files that survive a power cut, and secrets that only their owner reads |
 //! | [`pkcs12`] | a certificate and its key for a browser |
 //!
 //! What a certificate looks like is not decided here but in [`muster_protocol::pki::profile`].

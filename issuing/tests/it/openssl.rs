@@ -9,6 +9,7 @@ use muster_protocol::device_id::FleetId;
 use muster_protocol::pki::certificate::Certificate;
 use muster_protocol::pki::lint::lint;
 use muster_protocol::pki::profile::Profile;
+use muster_protocol::pki::{CsrDraft, verify_csr, verify_issued};
 use muster_protocol::{DeviceId, Identity, UnixTime};
 
 fn now() -> UnixTime {
@@ -144,4 +145,30 @@ fn names_and_times_that_make_no_sense_are_refused() {
     assert!(device_ca.issue_with(Profile::Ldevid, &device("dev-1"), &key, backwards).is_err());
     let later = UnixTime(now().0 + 20 * 366 * 86_400);
     assert_eq!(device_ca.issue(Profile::Ldevid, &device("dev-1"), &key, later), Err(IssueError::Validity));
+}
+
+#[test]
+fn a_request_becomes_a_certificate_that_the_device_takes() {
+    let device_ca = ca(Profile::DeviceCa);
+    let key = KeyPair::generate().unwrap();
+    let identity = device("dev-1");
+    let draft = CsrDraft::new(&identity, &key.public_key());
+    let signature = key.sign(draft.to_be_signed());
+    let request = verify_csr(&draft.finish(&signature), &identity).unwrap();
+    let der = device_ca.issue(Profile::Ldevid, request.identity(), request.public_key(), now()).unwrap();
+    let issued = verify_issued(&der, &identity, &key.public_key()).unwrap();
+    assert_eq!(issued.serial().as_bytes().len(), 16);
+    assert_eq!(issued.not_after().secs_since(issued.not_before()), 7 * 86_400 + 300);
+    assert!(verify_issued(&der, &device("dev-2"), &key.public_key()).is_err());
+}
+
+#[test]
+fn a_certificate_is_backdated_but_not_before_its_issuer() {
+    let device_ca = ca(Profile::DeviceCa);
+    let start = Certificate::parse(device_ca.certificate()).unwrap().not_before();
+    let key = KeyPair::generate().unwrap().public_key();
+    for (age, expected) in [(10, start), (300, start), (1000, start.plus_secs(700))] {
+        let der = device_ca.issue(Profile::Ldevid, &device("dev-1"), &key, start.plus_secs(age)).unwrap();
+        assert_eq!(Certificate::parse(&der).unwrap().not_before(), expected, "{age}");
+    }
 }

@@ -10,7 +10,7 @@
 //! | [`algorithm`] | ECDSA P-256 for webpki, on the p256 crate |
 //! | [`trust_anchor`], [`chain`] | what is trusted, and the checks that make evidence |
 //! | [`csr`] | PKCS#10 requests, written and checked |
-//! | [`profile`], [`lint`] | what each kind of certificate has to look like, and the check of it |
+//! | [`profile`], [`mod@lint`] | what each kind of certificate has to look like, and the check of it |
 
 pub mod algorithm;
 mod bytes;
