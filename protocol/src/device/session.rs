@@ -120,7 +120,7 @@ impl Device {
                 let held = self.rotate_not_before > self.last_seen.uptime;
                 Some(if held { at.min(self.rotate_not_before) } else { at })
             }
-            State::Enrolling(Enrolling { request: Request { step: Step::Again(at), .. }, .. }) => Some(at),
+            State::Enrolling(Enrolling { request: Request { step: Step::Again(at), .. }, .. }) if open => Some(at),
             State::Confirming(Confirming { probe: Probe::Waiting(until), .. }) if open => Some(until),
             _ => None,
         }
