@@ -91,7 +91,8 @@ impl Registrar {
         self.state = State::Retired;
         self.push(Action::Persist(Event::Retired));
         self.push(Action::Retired);
-        // The device ends the session when it has stored its own retirement; nobody else can open one.
+        // A device that is told so too late retires when its session ends; one that would go on cannot.
+        self.push(Action::Cut(Code::DeviceRetired));
     }
 
     fn withdraw_all(&mut self, reason: Reason) {
