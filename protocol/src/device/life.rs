@@ -64,6 +64,8 @@ pub(super) struct Clock {
     /// Uptime when the floor was last set: without a civil clock, time runs on from there.
     floor_at: Millis,
     stored: UnixTime,
+    /// What the gateway said last in this life, and when.
+    told: Option<(UnixTime, Millis)>,
 }
 
 /// How far the floor may be ahead of its stored copy: spares the flash.
@@ -71,11 +73,16 @@ const STORE_EVERY_SECS: u64 = 86_400;
 
 impl Clock {
     pub(super) const fn new(floor: UnixTime, now: Now) -> Self {
-        Self { floor, floor_at: now.uptime, stored: floor }
+        Self { floor, floor_at: now.uptime, stored: floor, told: None }
     }
 
-    /// The best knowledge of the present.
+    /// The best knowledge of the present, for the device's own credentials: what the gateway said in this life, or else
+    /// the civil clock. Whether a certificate of ours has expired is the gateway's verdict in the end, so a clock that
+    /// is ahead of it, or a floor that a wrong gateway raised, must not make the device throw certificates away.
     pub(super) fn now(&self, now: Now) -> UnixTime {
+        if let Some((time, at)) = self.told {
+            return time.plus_secs(now.uptime.since(at) / 1000);
+        }
         let from_floor = self.floor.plus_secs(now.uptime.since(self.floor_at) / 1000);
         now.civil.map_or(from_floor, |civil| civil.max(self.floor))
     }
@@ -92,6 +99,11 @@ impl Clock {
             self.floor_at = now.uptime;
         }
         self.floor.secs_since(self.stored) >= STORE_EVERY_SECS
+    }
+
+    /// Takes the time that the gateway said in a session.
+    pub(super) const fn tell(&mut self, time: UnixTime, now: Now) {
+        self.told = Some((time, now.uptime));
     }
 
     pub(super) const fn stored(&mut self) {

@@ -120,6 +120,7 @@ impl Device {
         let candidate = request.slot;
         match self.accept_certificate(candidate, issued.certificate) {
             Ok(()) => {
+                self.clock.tell(issued.time, now);
                 self.raise_floor(issued.time, now);
                 self.set_phase(candidate, Phase::Issued);
                 self.state = State::Confirming(Confirming { candidate, active, probe: Probe::Candidate });

@@ -30,6 +30,7 @@ impl Device {
     }
 
     fn welcome(&mut self, now: Now, welcome: &Welcome, credential: Credential) {
+        self.clock.tell(welcome.time, now);
         self.raise_floor(welcome.time, now);
         if let Link::Open { welcomed, answer_by, .. } = &mut self.link {
             *welcomed = true;
