@@ -181,8 +181,10 @@ impl Config {
     /// # Errors
     /// As [`Config::load`].
     pub fn parse(text: &str, path: &Path) -> Result<Self, ConfigError> {
-        let raw: Raw = toml::from_str(text)
-            .map_err(|error| ConfigError::Form { path: path.to_owned(), why: error.to_string().trim_end().to_owned() })?;
+        let raw: Raw = toml::from_str(text).map_err(|error| ConfigError::Form {
+            path: path.to_owned(),
+            why: error.to_string().trim_end().to_owned(),
+        })?;
         raw.check(path)
     }
 }
@@ -253,22 +255,49 @@ impl Raw {
         mqtt.listen = self.mqtt.listen.unwrap_or(mqtt.listen);
         checked.number(&mut mqtt.connections_max, self.mqtt.connections_max, "mqtt.connections_max", 1, 1_000_000)?;
         let limits = &mut mqtt.limits;
-        checked.secs(&mut limits.connect_deadline, self.mqtt.connect_deadline_secs, "mqtt.connect_deadline_secs", HOUR_SECS)?;
-        checked.number(&mut limits.keep_alive_secs_max, self.mqtt.keep_alive_secs_max, "mqtt.keep_alive_secs_max", 1, 65_535)?;
+        checked.secs(
+            &mut limits.connect_deadline,
+            self.mqtt.connect_deadline_secs,
+            "mqtt.connect_deadline_secs",
+            HOUR_SECS,
+        )?;
+        checked.number(
+            &mut limits.keep_alive_secs_max,
+            self.mqtt.keep_alive_secs_max,
+            "mqtt.keep_alive_secs_max",
+            1,
+            65_535,
+        )?;
         checked.number(&mut limits.packet_bytes_max, self.mqtt.packet_bytes_max, "mqtt.packet_bytes_max", 4096, MIB)?;
         checked.number(&mut limits.receive_maximum, self.mqtt.receive_maximum, "mqtt.receive_maximum", 1, 1024)?;
         checked.number(&mut limits.send_maximum, self.mqtt.send_maximum, "mqtt.send_maximum", 1, 1024)?;
-        checked.number(&mut limits.subscriptions_max, self.mqtt.subscriptions_max, "mqtt.subscriptions_max", 2, 10_000)?;
+        checked.number(
+            &mut limits.subscriptions_max,
+            self.mqtt.subscriptions_max,
+            "mqtt.subscriptions_max",
+            2,
+            10_000,
+        )?;
         checked.number(&mut mqtt.queue_kib_max, self.mqtt.queue_kib_max, "mqtt.queue_kib_max", 4, 65_536)?;
 
         let https = &mut config.https;
         https.listen = self.https.listen.unwrap_or(https.listen);
         checked.number(&mut https.connections_max, self.https.connections_max, "https.connections_max", 1, 100_000)?;
-        checked.secs(&mut https.header_deadline, self.https.header_deadline_secs, "https.header_deadline_secs", HOUR_SECS)?;
+        checked.secs(
+            &mut https.header_deadline,
+            self.https.header_deadline_secs,
+            "https.header_deadline_secs",
+            HOUR_SECS,
+        )?;
 
         let (to, from) = (&mut config.connections, self.connections);
         checked.number(&mut to.handshakes_max, from.handshakes_max, "connections.handshakes_max", 1, 100_000)?;
-        checked.secs(&mut to.handshake_deadline, from.handshake_deadline_secs, "connections.handshake_deadline_secs", HOUR_SECS)?;
+        checked.secs(
+            &mut to.handshake_deadline,
+            from.handshake_deadline_secs,
+            "connections.handshake_deadline_secs",
+            HOUR_SECS,
+        )?;
         checked.secs(&mut to.session_max, from.session_secs_max, "connections.session_secs_max", 398 * DAY_SECS)?;
         checked.secs(&mut to.drain_max, from.drain_secs_max, "connections.drain_secs_max", HOUR_SECS)?;
 

@@ -58,7 +58,7 @@ impl<S: Store> Fleet<S> {
     }
 
     /// Records a refusal within the measure of its party.
-    fn record_refusal(&self, event: AuditEvent) {
+    pub(crate) fn record_refusal(&self, event: AuditEvent) {
         match self.meter.count(&event.actor, event.at) {
             Verdict::Withhold => {}
             Verdict::Record { withheld: 0 } => self.trail.record(event),
@@ -198,13 +198,7 @@ impl<S: Store> Gatekeeper for Door<S> {
             tracing::warn!(client = %self.client.identity(), peer = %self.peer, code = code.name(), "arrival refused");
             Refusal { code }
         })?;
-        let entry = Entry {
-            door: self.number,
-            client: Arc::clone(&self.client),
-            peer: self.peer,
-            since: now,
-            version,
-        };
+        let entry = Entry { door: self.number, client: Arc::clone(&self.client), peer: self.peer, since: now, version };
         self.fleet.live.enter(&grant.session, entry);
         *self.session.lock().unwrap_or_else(PoisonError::into_inner) = Some(grant.session.as_str().into());
         if let Some(handshake) = self.handshake.lock().unwrap_or_else(PoisonError::into_inner).take() {
@@ -265,7 +259,9 @@ impl<S: Store> Gatekeeper for Door<S> {
         let code = end.code();
         tracing::info!(client = %self.client.identity(), peer = %self.peer, ?end, code = code.map(Code::name), "session ended");
         match (end, code) {
-            (End::Cut(_) | End::Expired, Some(code)) => self.fleet.trail.record(self.event(AuditKind::SessionCut, code)),
+            (End::Cut(_) | End::Expired, Some(code)) => {
+                self.fleet.trail.record(self.event(AuditKind::SessionCut, code))
+            }
             (End::Protocol(what), Some(code)) => {
                 self.fleet.record_refusal(self.event(AuditKind::RequestRefused, code).detail("why", what));
             }

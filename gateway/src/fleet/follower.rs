@@ -136,9 +136,8 @@ impl<S: Store> Follower<S> {
                 Err(code) => tracing::error!(id = %ca.id, code = code.name(), "a stored factory CA cannot be used"),
             }
         }
-        match self.anchors.now().with_factory(usable) {
-            Ok(anchors) => self.anchors.replace(anchors),
-            Err(code) => tracing::error!(code = code.name(), "the factory CAs cannot be used"),
+        if let Err(code) = self.anchors.replace_factory(&usable) {
+            tracing::error!(code = code.name(), "the factory CAs cannot be used");
         }
         Ok(())
     }

@@ -44,12 +44,7 @@ impl LiveSessions {
     /// None yet.
     #[must_use]
     pub fn new(router: Arc<Router>, telemetry: config::Telemetry) -> Self {
-        Self {
-            router,
-            telemetry: LastTelemetry::new(telemetry),
-            table: Mutex::default(),
-            last_door: AtomicU64::new(0),
-        }
+        Self { router, telemetry: LastTelemetry::new(telemetry), table: Mutex::default(), last_door: AtomicU64::new(0) }
     }
 
     /// The router that delivers to them.
@@ -101,8 +96,7 @@ impl Sessions for LiveSessions {
     }
 
     fn notify(&self, device: &DeviceId, message: &[u8]) {
-        let is_operational =
-            self.table().get(device.as_str()).is_some_and(|entry| entry.client.role() == Role::Ldevid);
+        let is_operational = self.table().get(device.as_str()).is_some_and(|entry| entry.client.role() == Role::Ldevid);
         if !is_operational {
             return;
         }

@@ -47,14 +47,6 @@ impl Anchors {
         Ok(Self { factory: read_all(factory)?, device: read_all(device)?, operator: read_all(operator)? })
     }
 
-    /// The same device and operator CAs with other factory CAs.
-    ///
-    /// # Errors
-    /// As [`Anchors::new`].
-    pub fn with_factory<'a>(&self, factory: impl IntoIterator<Item = &'a [u8]>) -> Result<Self, Code> {
-        Ok(Self { factory: read_all(factory)?, device: self.device.clone(), operator: self.operator.clone() })
-    }
-
     /// How many factory CAs there are.
     #[must_use]
     pub const fn factory_count(&self) -> usize {
@@ -110,8 +102,18 @@ impl LiveAnchors {
         self.0.load_full()
     }
 
-    /// From now on these.
-    pub fn replace(&self, anchors: Anchors) {
-        self.0.store(Arc::new(anchors));
+    /// From now on these factory CAs; the others stay.
+    ///
+    /// # Errors
+    /// As [`Anchors::new`]; everything stays as it is then.
+    pub fn replace_factory(&self, factory: &[&[u8]]) -> Result<(), Code> {
+        let factory = read_all(factory.iter().copied())?;
+        self.0.rcu(|now| Anchors { factory: factory.clone(), ..Anchors::clone(now) });
+        Ok(())
+    }
+
+    /// From now on the device and operator CAs of `anchors`; the factory CAs stay.
+    pub fn replace_own(&self, anchors: &Anchors) {
+        self.0.rcu(|now| Anchors { factory: now.factory.clone(), ..anchors.clone() });
     }
 }

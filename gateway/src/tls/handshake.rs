@@ -58,17 +58,7 @@ impl Handshake {
         let (at, began) = (civil_now(), Instant::now());
         let accept = TlsAcceptor::from(Arc::clone(&self.config)).accept(socket).into_fallible();
         let (outcome, finding) = observed(timeout_at(deadline, accept)).await;
-        let mut record = HandshakeRecord {
-            at,
-            listener: self.listener,
-            peer,
-            negotiated: Negotiated::default(),
-            client: None,
-            claim: None,
-            duration: began.elapsed(),
-            verdict: Verdict::Accepted,
-            why: None,
-        };
+        let mut record = HandshakeRecord { at, duration: began.elapsed(), ..self.record(peer) };
         let outcome = match outcome {
             Ok(Ok(stream)) => {
                 record.negotiated = Negotiated::of(stream.get_ref().1);
@@ -82,6 +72,7 @@ impl Handshake {
             Ok(Err((error, socket))) => {
                 record.verdict = Verdict::Refused(code_of(&finding, &error));
                 record.why = Some(why(&error));
+                record.is_hang_up = finding == Finding::Nothing && tls_error(&error).is_none();
                 if let Finding::Refused(_, claim) = finding {
                     record.claim = claim;
                 }
@@ -93,6 +84,28 @@ impl Handshake {
             }
         };
         (outcome, record)
+    }
+
+    /// The record of a connection that never said a word.
+    #[must_use]
+    pub fn timed_out(&self, peer: SocketAddr) -> HandshakeRecord {
+        let verdict = Verdict::Refused(Code::SessionTimeout);
+        HandshakeRecord { verdict, is_hang_up: true, ..self.record(peer) }
+    }
+
+    fn record(&self, peer: SocketAddr) -> HandshakeRecord {
+        HandshakeRecord {
+            at: civil_now(),
+            listener: self.listener,
+            peer,
+            negotiated: Negotiated::default(),
+            client: None,
+            claim: None,
+            duration: Duration::ZERO,
+            verdict: Verdict::Accepted,
+            why: None,
+            is_hang_up: false,
+        }
     }
 }
 

@@ -8,7 +8,7 @@ use muster_protocol::pki::chain::{Role, VerifiedClient};
 use muster_protocol::pki::serial::Serial;
 use muster_protocol::{Code, Identity, UnixTime};
 use rustls::{AlertDescription, ServerConnection};
-use tracing::{info, warn};
+use tracing::{debug, info, warn};
 
 use super::verifier::Claim;
 use crate::audit::{Actor, AuditEvent, AuditKind};
@@ -86,6 +86,8 @@ pub struct HandshakeRecord {
     pub verdict: Verdict,
     /// What the TLS library said, or the alert that the client sent; for people.
     pub why: Option<String>,
+    /// Whether the client went away before it said anything that could be judged.
+    pub is_hang_up: bool,
 }
 
 impl HandshakeRecord {
@@ -99,6 +101,9 @@ impl HandshakeRecord {
         let (listener, peer) = (self.listener.name(), self.peer);
         let Negotiated { version, suite, group } = self.negotiated;
         match self.verdict {
+            Verdict::Refused(code) if self.is_hang_up => {
+                debug!(target: TARGET, listener, %peer, duration_us, code = code.name(), why = self.why, "hung up");
+            }
             Verdict::Accepted => info!(
                 target: TARGET, listener, %peer, version, suite, group, serial, san, role, duration_us, "accepted"
             ),
