@@ -114,6 +114,8 @@ pub struct Device {
     queue: heapless::Deque<Action, QUEUE_MAX>,
     /// A Persist is out and not answered.
     barrier: bool,
+    /// The records are no longer what this machine believes: it hears and says nothing any more.
+    stopped: bool,
     buffer: heapless::Vec<u8, OUTPUT_BYTES_MAX>,
     last_seen: Now,
 }
@@ -166,6 +168,7 @@ impl Device {
             new_trust: heapless::Vec::new(),
             queue: heapless::Deque::new(),
             barrier: false,
+            stopped: false,
             buffer: heapless::Vec::new(),
             last_seen: now,
         };
@@ -177,6 +180,9 @@ impl Device {
 
     /// Takes one thing that happened.
     pub fn handle_input(&mut self, now: Now, input: Input<'_>) {
+        if self.stopped {
+            return;
+        }
         self.last_seen = now;
         let before = self.state.name();
         match input {
@@ -193,6 +199,9 @@ impl Device {
             Input::Rotate => self.rotate_wanted = true,
             Input::Retire => self.retire(now),
             Input::Timeout => {}
+        }
+        if self.stopped {
+            return;
         }
         self.drive(now);
         if self.state.name() != before {
@@ -241,7 +250,7 @@ impl Device {
     /// When to give [`Input::Timeout`] if nothing else happens before; `None` when there is nothing to wait for.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Millis> {
-        if self.barrier || matches!(self.state, State::Retired) {
+        if self.barrier || self.stopped || matches!(self.state, State::Retired) {
             return None;
         }
         let link = match self.link {
@@ -421,17 +430,23 @@ impl Device {
     }
 
     fn store_failed(&mut self) {
-        self.queue.clear();
-        self.barrier = false;
+        self.stop();
         self.push(Action::Event(Event::StoreFailed));
         self.push(Action::Disconnect);
         self.push(Action::Restart);
     }
 
+    fn stop(&mut self) {
+        self.queue.clear();
+        self.barrier = false;
+        self.stopped = true;
+    }
+
     fn push(&mut self, action: Action) {
         if self.queue.push_back(action).is_err() {
             // Longer than any path through the machine; the way back from a broken belief is the same as from a cut.
-            self.queue.clear();
+            self.stop();
+            let _ = self.queue.push_back(Action::Disconnect);
             let _ = self.queue.push_back(Action::Restart);
         }
     }
