@@ -1,8 +1,8 @@
 //! From candidate to current, and the end of the old certificate.
 //!
 //! The device connects under the candidate and confirms; the old certificate stays accepted until a later hello says
-//! that the device has stored the new one. A hello that says it went back to the old one is believed: only the device
-//! knows which key it still has.
+//! that the device has stored the new one. A hello that says it went back to the old one is believed, also when the old
+//! one has lapsed and the device comes by its IDevID: only the device knows which key it still has.
 
 use crate::code::Code;
 use crate::message::Hello;
@@ -38,8 +38,7 @@ impl Registrar {
             self.push(Action::Persist(Event::Superseded(previous.serial)));
         } else if *active == previous.serial
             && hello.candidate.as_ref() != Some(&current.serial)
-            && client.role() == Role::Ldevid
-            && *client.serial() == previous.serial
+            && (client.role() == Role::Idevid || *client.serial() == previous.serial)
         {
             self.withdraw(current.serial, Reason::Superseded);
             let serial = previous.serial.clone();
