@@ -1,1 +1,3 @@
 //! Worlds with both ends: simulated and live.
+
+pub mod contract;

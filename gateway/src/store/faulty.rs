@@ -3,7 +3,8 @@
 //! The same seed and the same calls in the same order fail the same way. It fails only as the contract allows: a conflict
 //! only where something was expected, an unknown outcome with or without the transaction applied.
 
-use std::sync::{Mutex, PoisonError};
+use std::collections::HashSet;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use muster_protocol::pki::key::KeyFingerprint;
@@ -14,7 +15,7 @@ use tokio::sync::watch;
 use super::error::{Outage, StoreError};
 use super::model::{Certificate, ChangeSeq, Counts, Device, FactoryCa, ManifestRow, Operator, Role, Service};
 use super::query::{AuditQuery, Changes, Committed, DeviceQuery, Page};
-use super::transaction::{Applied, Change, Transaction};
+use super::transaction::{Applied, Change, Transaction, TransactionId};
 use super::{Store, StoreResult};
 use crate::audit::{AuditHead, AuditRecord};
 
@@ -58,6 +59,8 @@ pub struct FaultyStore<S> {
     inner: S,
     faults: Faults,
     random: Mutex<u64>,
+    /// Transactions whose outcome was left open: a conflict for one of them would be a lie if it was applied.
+    open: Mutex<HashSet<TransactionId>>,
     /// Never sent on; kept so that receivers wait instead of ending.
     silence: watch::Sender<Committed>,
 }
@@ -65,7 +68,13 @@ pub struct FaultyStore<S> {
 impl<S: Store> FaultyStore<S> {
     /// Fails as `faults` says, drawn from `seed`.
     pub fn new(inner: S, seed: u64, faults: Faults) -> Self {
-        Self { inner, faults, random: Mutex::new(seed), silence: watch::channel(Committed::default()).0 }
+        Self {
+            inner,
+            faults,
+            random: Mutex::new(seed),
+            open: Mutex::default(),
+            silence: watch::channel(Committed::default()).0,
+        }
     }
 
     /// The store behind it, for checks that must not fail.
@@ -75,7 +84,7 @@ impl<S: Store> FaultyStore<S> {
 
     /// SplitMix64: small, and good enough to choose faults.
     fn draw(&self, below: u64) -> u64 {
-        let mut state = self.random.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut state = locked(&self.random);
         *state = state.wrapping_add(0x9E37_79B9_7F4A_7C15);
         let mut mixed = *state;
         mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
@@ -103,6 +112,11 @@ impl<S: Store> FaultyStore<S> {
     }
 }
 
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // Nothing that can panic happens under these locks.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 fn expects_something(transaction: &Transaction) -> bool {
     !transaction.expects.is_empty()
         || transaction.changes.iter().any(|change| matches!(change, Change::PutDevice { .. }))
@@ -111,10 +125,12 @@ fn expects_something(transaction: &Transaction) -> bool {
 impl<S: Store> Store for FaultyStore<S> {
     async fn apply(&self, transaction: Transaction) -> StoreResult<Applied> {
         self.before().await?;
-        if expects_something(&transaction) && self.happens(self.faults.conflict_per_mille) {
+        let expects = expects_something(&transaction) && !locked(&self.open).contains(&transaction.id);
+        if expects && self.happens(self.faults.conflict_per_mille) {
             return Err(StoreError::Conflict);
         }
         if self.happens(self.faults.unknown_per_mille) {
+            locked(&self.open).insert(transaction.id);
             if self.happens(500) {
                 // A transaction that the store refuses was not applied; that too is an unknown outcome.
                 let _ = self.inner.apply(transaction).await;

@@ -1,0 +1,130 @@
+//! How many durable rows a second the SQLite store writes, and what a read costs. Run it on the disk that is meant:
+//! `cargo run --release -p muster-gateway --example store_rate -- DIRECTORY`
+#![allow(clippy::unwrap_used)]
+
+use std::io::Write;
+use std::time::{Duration, Instant};
+
+use muster_gateway::audit::{Actor, AuditEvent, AuditKind};
+use muster_gateway::store::{Change, NewCertificate, NewDevice, Role, RowVersion, SqliteStore, Store, Transaction};
+use muster_protocol::pki::key::KeyFingerprint;
+use muster_protocol::pki::serial::Serial;
+use muster_protocol::registrar::{DeviceRecord, Standing};
+use muster_protocol::{DeviceId, UnixTime};
+use sha2::{Digest, Sha256};
+
+const NOW: UnixTime = UnixTime(1_800_000_000);
+const DEVICES: u32 = 60_000;
+const CALLERS: u32 = 256;
+
+#[tokio::main]
+async fn main() {
+    let parent = std::env::args_os().nth(1).unwrap_or_else(|| std::env::temp_dir().into_os_string());
+    let directory = tempfile::TempDir::new_in(parent).unwrap();
+    let store = SqliteStore::open(directory.path()).unwrap();
+
+    let start = Instant::now();
+    for chunk in (0..DEVICES).collect::<Vec<_>>().chunks(1000) {
+        let changes = chunk.iter().map(|n| Change::InsertDevice(new_device(*n))).collect();
+        store.apply(Transaction::new(changes)).await.unwrap();
+    }
+    report("import, 1 caller, 1,000 devices a transaction", DEVICES, 1, start.elapsed());
+
+    let enrolments = DEVICES / 2;
+    let time = concurrently(&store, enrolments, |n| {
+        vec![
+            Change::PutDevice { record: active(n), expect: RowVersion(1), at: NOW },
+            Change::InsertCertificate(new_certificate(n)),
+            event(AuditKind::EnrolmentIssued, n),
+        ]
+    });
+    report("enrolment (record, certificate, audit), 256 callers", enrolments, 3, time.await);
+
+    let time = concurrently(&store, DEVICES, |n| vec![event(AuditKind::HandshakeRefused, n)]).await;
+    report("audit record, 256 callers", DEVICES, 1, time);
+
+    let alone = 500;
+    let start = Instant::now();
+    for n in 0..alone {
+        store.apply(Transaction::new(vec![event(AuditKind::HandshakeRefused, n)])).await.unwrap();
+    }
+    report("audit record, 1 caller", alone, 1, start.elapsed());
+
+    let start = Instant::now();
+    for n in 0..DEVICES {
+        assert!(store.device(&id(n)).await.unwrap().is_some());
+    }
+    report("read of a device, 1 caller", DEVICES, 1, start.elapsed());
+
+    let start = Instant::now();
+    store.close().await;
+    let closed = start.elapsed();
+    let start = Instant::now();
+    drop(SqliteStore::open(directory.path()).unwrap());
+    let line = format!("close {} ms, open with check {} ms\n", closed.as_millis(), start.elapsed().as_millis());
+    std::io::stdout().write_all(line.as_bytes()).unwrap();
+}
+
+/// Applies transactions `0..count` from many callers at once.
+async fn concurrently(store: &SqliteStore, count: u32, changes: fn(u32) -> Vec<Change>) -> Duration {
+    let start = Instant::now();
+    let callers: Vec<_> = (0..CALLERS)
+        .map(|caller| {
+            let store = store.clone();
+            tokio::spawn(async move {
+                for n in (caller..count).step_by(CALLERS as usize) {
+                    store.apply(Transaction::new(changes(n))).await.unwrap();
+                }
+            })
+        })
+        .collect();
+    for caller in callers {
+        caller.await.unwrap();
+    }
+    start.elapsed()
+}
+
+fn report(what: &str, transactions: u32, rows: u32, time: Duration) {
+    let per_second = f64::from(transactions) / time.as_secs_f64();
+    let line = format!("{what}: {per_second:.0} a second, {:.0} rows a second\n", per_second * f64::from(rows));
+    std::io::stdout().write_all(line.as_bytes()).unwrap();
+}
+
+fn id(n: u32) -> DeviceId {
+    DeviceId::new(&format!("dev-{n:06}")).unwrap()
+}
+
+fn fingerprint(what: &str, n: u32) -> KeyFingerprint {
+    KeyFingerprint(Sha256::digest(format!("{what} {n}")).into())
+}
+
+fn new_device(n: u32) -> NewDevice {
+    let (product, lot) = ("thermostat".to_owned(), "2026-A".to_owned());
+    NewDevice { device: id(n), idevid: fingerprint("idevid", n), product, lot, manifest: None, at: NOW }
+}
+
+fn active(n: u32) -> DeviceRecord {
+    DeviceRecord { standing: Standing::Active, ..DeviceRecord::expected(id(n), fingerprint("idevid", n)) }
+}
+
+fn new_certificate(n: u32) -> NewCertificate {
+    let random: [u8; 32] = Sha256::digest(n.to_be_bytes()).into();
+    let mut octets = [0; 16];
+    octets.copy_from_slice(&random[..16]);
+    let mut der = vec![0x30, 0x82, 0x01, 0xd6, 0x30];
+    der.resize(474, 0x42);
+    NewCertificate {
+        serial: Serial::from_random(octets),
+        key: fingerprint("key", n),
+        role: Role::Device,
+        holder: id(n),
+        der,
+        not_before: NOW,
+        not_after: NOW.plus_secs(604_800),
+        issued_at: NOW,
+    }
+}
+
+fn event(kind: AuditKind, n: u32) -> Change {
+    Change::Audit(Box::new(AuditEvent::new(NOW, kind, Actor::Gateway).device(&id(n))))
+}

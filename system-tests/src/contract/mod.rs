@@ -1,0 +1,3 @@
+//! Contract suites: what every implementation of a trait has to do, written once and run against each.
+
+pub mod store;
