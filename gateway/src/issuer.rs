@@ -34,10 +34,12 @@ pub struct Validity {
 }
 
 impl Validity {
-    /// A life of `life_secs` from `now`; it begins a little earlier, since clocks are not all the same.
+    /// A life of `life_secs` from `now`; it begins a little earlier, since clocks are not all the same, but never so
+    /// much that the renewal of a short life would be due at once.
     #[must_use]
-    pub const fn from_now(now: UnixTime, life_secs: u64) -> Self {
-        let not_before = UnixTime(now.0.saturating_sub(muster_protocol::pki::profile::BACKDATE_SECS));
+    pub fn from_now(now: UnixTime, life_secs: u64) -> Self {
+        let backdate = muster_protocol::pki::profile::BACKDATE_SECS.min(life_secs / 10);
+        let not_before = UnixTime(now.0.saturating_sub(backdate));
         Self { not_before, not_after: now.plus_secs(life_secs) }
     }
 }

@@ -126,6 +126,19 @@ pub enum Part {
     None,
 }
 
+impl Part {
+    /// The stable name.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Current => "current",
+            Self::Previous => "previous",
+            Self::Candidate => "candidate",
+            Self::None => "none",
+        }
+    }
+}
+
 /// What is true of a certificate now.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "snake_case")]
@@ -136,6 +149,18 @@ pub enum CertificateStanding {
     Expired,
     /// Withdrawn.
     Withdrawn,
+}
+
+impl CertificateStanding {
+    /// The stable name.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Good => "good",
+            Self::Expired => "expired",
+            Self::Withdrawn => "withdrawn",
+        }
+    }
 }
 
 /// A certificate.

@@ -30,6 +30,7 @@ use crate::admin::{Installation, Operations};
 use crate::audit::{Actor, AuditEvent, AuditKind};
 use crate::clock::Clock;
 use crate::config::{Config, ConfigError};
+use crate::console;
 use crate::directory::{Directory, DirectoryError, DirectoryLock};
 use crate::fleet::{Door, Follower, LiveSessions, OperatorConnections};
 use crate::https;
@@ -249,7 +250,7 @@ impl Gateway {
             serve_mqtt(Arc::clone(&fleet), Arc::clone(&config)),
             closing.clone(),
         )));
-        let app = https::app(Arc::clone(&operations), Arc::clone(&fleet), axum::Router::new());
+        let app = https::app(Arc::clone(&operations), Arc::clone(&fleet), console::router(Arc::clone(&operations)));
         tasks.push(tokio::spawn(Arc::clone(&https).accept(
             https_at,
             deadline(&config),

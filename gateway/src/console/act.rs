@@ -1,0 +1,178 @@
+//! What operators do with a device: a page that says what follows and asks, and the act.
+//!
+//! A form can be sent by any site, with the operator's certificate: an act counts only when the browser says that it
+//! comes from this origin.
+
+use axum::body::Bytes;
+use axum::extract::{Form, FromRequest as _, Path, Request, State};
+use axum::http::header::ORIGIN;
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::{IntoResponse, Redirect, Response};
+use axum::{Extension, http};
+use muster_protocol::registrar::Reason;
+use muster_protocol::{Code, DeviceId};
+use serde::Deserialize;
+
+use super::{Console, Shared, refused, rendered, view};
+use crate::admin::api::check_origin;
+use crate::admin::operations::OperationResult;
+use crate::admin::view::Acted;
+use crate::admin::{Caller, OperationError};
+use crate::store::Store;
+
+/// An act, as it stands in the address.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Act {
+    Rotate,
+    Suspend,
+    Resume,
+    Revoke,
+    Retire,
+}
+
+impl Act {
+    fn from_name(name: &str) -> OperationResult<Self> {
+        [Self::Rotate, Self::Suspend, Self::Resume, Self::Revoke, Self::Retire]
+            .into_iter()
+            .find(|act| act.name() == name)
+            .ok_or_else(|| OperationError::missing("path.unknown", "there is nothing at this path"))
+    }
+
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Rotate => "rotate",
+            Self::Suspend => "suspend",
+            Self::Resume => "resume",
+            Self::Revoke => "revoke",
+            Self::Retire => "retire",
+        }
+    }
+
+    const fn consequence(self) -> &'static str {
+        match self {
+            Self::Rotate => {
+                "The device makes a new key and gets a new certificate; its old one is withdrawn when the new one works. It stays online but for one reconnect."
+            }
+            Self::Suspend => {
+                "The device's session is cut and no new one is accepted until it is resumed. Its certificates stay as they are."
+            }
+            Self::Resume => "A suspended device is let in again; a revoked one may enrol anew by its IDevID.",
+            Self::Revoke => {
+                "The device's certificates are withdrawn for good and its session is cut. It is kept out, enrolment included, until it is resumed."
+            }
+            Self::Retire => "The device is kept out for good. This cannot be undone.",
+        }
+    }
+}
+
+/// The form.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct Answer {
+    reason: String,
+    id: String,
+}
+
+pub(super) async fn ask<S: Store>(
+    State(shared): Console<S>,
+    Extension(caller): Extension<Caller>,
+    Path((id, act)): Path<(String, String)>,
+) -> Response {
+    let page = async {
+        let (id, act) = (device(&id)?, Act::from_name(&act)?);
+        // A device that is not there is not asked about.
+        shared.operations.device(&caller, &id).await?;
+        Ok::<_, OperationError>(view::Ask {
+            frame: view::Frame::of(Some(&caller), format!("{} {id}?", capital(act.name()))),
+            device: id.to_string(),
+            act: act.name(),
+            consequence: act.consequence(),
+            wants_reason: matches!(act, Act::Suspend | Act::Revoke),
+            wants_id: act == Act::Retire,
+        })
+    };
+    match page.await {
+        Ok(page) => rendered(&page),
+        Err(error) => refused(Some(&caller), &error),
+    }
+}
+
+pub(super) async fn act<S: Store>(
+    State(shared): Console<S>,
+    Extension(caller): Extension<Caller>,
+    Path((id, act)): Path<(String, String)>,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Response {
+    match do_act(&shared, &caller, &id, &act, headers, body).await {
+        // Read again: reloading the page does not repeat the act.
+        Ok(acted) => Redirect::to(&format!("/devices/{}", acted.device)).into_response(),
+        Err(error) => refused(Some(&caller), &error),
+    }
+}
+
+async fn do_act<S: Store>(
+    shared: &Shared<S>,
+    caller: &Caller,
+    id: &str,
+    act: &str,
+    headers: HeaderMap,
+    body: Bytes,
+) -> OperationResult<Acted> {
+    check_origin(&headers)?;
+    if !headers.contains_key("sec-fetch-site") && !headers.contains_key(ORIGIN) {
+        return Err(OperationError::request(
+            "request.cross_site",
+            "the browser does not say where this form comes from",
+        )
+        .hint("use a newer browser, or the HTTPS API"));
+    }
+    let (id, act) = (device(id)?, Act::from_name(act)?);
+    let answer = answer(headers, body).await?;
+    let reason = match answer.reason.as_str() {
+        "" => None,
+        name => Some(Reason::from_name(name).ok_or_else(|| wrong("there is no such reason"))?),
+    };
+    let operations = &shared.operations;
+    match act {
+        Act::Rotate => operations.rotate(caller, &id).await,
+        Act::Suspend => operations.suspend(caller, &id, reason).await,
+        Act::Resume => operations.resume(caller, &id).await,
+        Act::Revoke => {
+            let reason = reason.ok_or_else(|| wrong("a revocation has a reason"))?;
+            operations.revoke(caller, &id, reason).await
+        }
+        Act::Retire if answer.id == id.as_str() => operations.retire(caller, &id).await,
+        Act::Retire => Err(wrong("the id that was typed is not this device's; nothing was done")),
+    }
+}
+
+/// Reads a form of the one kind that our pages send.
+async fn answer(headers: HeaderMap, body: Bytes) -> OperationResult<Answer> {
+    let mut request = Request::new(axum::body::Body::from(body));
+    *request.method_mut() = http::Method::POST;
+    *request.headers_mut() = headers;
+    let form = Form::<Answer>::from_request(request, &()).await;
+    form.map(|Form(answer)| answer).map_err(|rejection| {
+        let status = rejection.into_response().status();
+        let message = if status == StatusCode::PAYLOAD_TOO_LARGE {
+            "the form is too long"
+        } else {
+            "the form is not well-formed"
+        };
+        wrong(message)
+    })
+}
+
+fn device(text: &str) -> OperationResult<DeviceId> {
+    DeviceId::new(text).map_err(|_| Code::DeviceUnknown.into())
+}
+
+fn wrong(message: &str) -> OperationError {
+    OperationError::request("usage.wrong", message)
+}
+
+fn capital(text: &str) -> String {
+    let mut letters = text.chars();
+    letters.next().map(|first| first.to_ascii_uppercase()).into_iter().chain(letters).collect()
+}

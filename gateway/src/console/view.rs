@@ -1,0 +1,138 @@
+//! What the templates are filled with. Everything is text or a number; the templates escape it.
+
+use askama::Template;
+use muster_protocol::registrar::{Reason, Standing};
+use muster_terminal::time::{now_unix_secs, relative};
+
+use super::asset;
+use super::histogram::Histogram;
+use crate::admin::view::{AuditView, DeviceDetails, DeviceRow, StatusView};
+use crate::admin::{Caller, Instant, OperationError};
+use crate::store::OperatorRole;
+
+/// What stands on every page.
+pub(super) struct Frame {
+    pub(super) title: String,
+    pub(super) who: String,
+    pub(super) role: &'static str,
+    pub(super) may_act: bool,
+    pub(super) style: &'static str,
+    pub(super) script: &'static str,
+}
+
+impl Frame {
+    pub(super) fn of(caller: Option<&Caller>, title: impl Into<String>) -> Self {
+        Self {
+            title: title.into(),
+            who: caller.and_then(Caller::name).map(ToString::to_string).unwrap_or_default(),
+            role: caller.map_or("", |caller| caller.role().name()),
+            may_act: caller.is_some_and(|caller| caller.role() >= OperatorRole::Operator),
+            style: asset::style_path(),
+            script: asset::script_path(),
+        }
+    }
+}
+
+/// The fleet.
+#[derive(Template)]
+#[template(path = "console/fleet.html")]
+pub(super) struct Fleet {
+    pub(super) frame: Frame,
+    pub(super) search: String,
+    pub(super) standing: Option<Standing>,
+    pub(super) devices: Vec<DeviceRow>,
+    pub(super) next: Option<String>,
+    pub(super) is_first: bool,
+    pub(super) status: StatusView,
+    pub(super) histogram: Histogram,
+}
+
+impl Fleet {
+    fn standings(&self) -> [Standing; 8] {
+        Standing::ALL
+    }
+
+    fn is_chosen(&self, standing: &Standing) -> bool {
+        self.standing.as_ref() == Some(standing)
+    }
+
+    fn standing_name(&self) -> &'static str {
+        self.standing.map_or("", Standing::name)
+    }
+}
+
+/// One device.
+#[derive(Template)]
+#[template(path = "console/device.html")]
+pub(super) struct Device {
+    pub(super) frame: Frame,
+    pub(super) device: DeviceDetails,
+}
+
+impl Device {
+    /// What can be done with a device that stands there, in the order of its weight.
+    fn acts(&self) -> &'static [&'static str] {
+        match self.device.row.standing {
+            Standing::Expected | Standing::Claimed => &["suspend", "revoke", "retire"],
+            Standing::Enrolling | Standing::Active | Standing::Rotating => &["rotate", "suspend", "revoke", "retire"],
+            Standing::Suspended => &["resume", "revoke", "retire"],
+            Standing::Revoked => &["resume", "retire"],
+            Standing::Retired => &[],
+        }
+    }
+}
+
+/// The page that asks before an act.
+#[derive(Template)]
+#[template(path = "console/ask.html")]
+pub(super) struct Ask {
+    pub(super) frame: Frame,
+    pub(super) device: String,
+    pub(super) act: &'static str,
+    pub(super) consequence: &'static str,
+    pub(super) wants_reason: bool,
+    pub(super) wants_id: bool,
+}
+
+impl Ask {
+    fn reasons(&self) -> [Reason; 6] {
+        Reason::ALL
+    }
+}
+
+/// The audit.
+#[derive(Template)]
+#[template(path = "console/audit.html")]
+pub(super) struct Audit {
+    pub(super) frame: Frame,
+    pub(super) records: Vec<AuditView>,
+    pub(super) device: String,
+    pub(super) next: Option<String>,
+    pub(super) is_first: bool,
+}
+
+/// How the gateway is.
+#[derive(Template)]
+#[template(path = "console/status.html")]
+pub(super) struct Status {
+    pub(super) frame: Frame,
+    pub(super) status: StatusView,
+}
+
+/// Why not.
+#[derive(Template)]
+#[template(path = "console/refused.html")]
+pub(super) struct Refused<'a> {
+    pub(super) frame: Frame,
+    pub(super) error: &'a OperationError,
+}
+
+/// `3 days ago`, beside the exact time.
+fn ago(time: &Instant) -> String {
+    relative(now_unix_secs(), time.0.0)
+}
+
+/// A value that may be absent.
+fn or_dash<T: ToString>(value: &Option<T>) -> String {
+    value.as_ref().map_or_else(|| "–".to_owned(), ToString::to_string)
+}
