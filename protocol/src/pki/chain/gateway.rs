@@ -21,14 +21,14 @@ pub struct GatewayClock {
 }
 
 impl GatewayClock {
-    /// The time at which a chain is judged: never before the floor; without a civil clock not before the newest
-    /// notBefore of what was presented, since a certificate is not made before its time.
-    const fn judged_at(self, newest_not_before: UnixTime) -> UnixTime {
-        let time = match self.civil {
-            Some(civil) => civil,
-            None => newest_not_before,
-        };
-        if time.0 > self.floor.0 { time } else { self.floor }
+    /// The time at which a chain is judged, never before the floor. A certificate is not made before its time: a clock
+    /// that is behind the leaf's notBefore (no battery, ten years in a drawer) is as good as none, and without a clock
+    /// it is not earlier than the newest notBefore of what was presented.
+    fn judged_at(self, leaf_not_before: UnixTime, newest_not_before: UnixTime) -> UnixTime {
+        match self.civil.map(|civil| civil.max(self.floor)) {
+            Some(time) if time >= leaf_not_before => time,
+            _ => newest_not_before.max(self.floor),
+        }
     }
 }
 
@@ -86,7 +86,7 @@ pub fn verify_gateway(
     let anchors: heapless::Vec<TrustAnchor<'_>, GATEWAY_CAS_MAX> =
         gateway_cas.iter().filter_map(|der| TrustAnchor::from_der(der).ok()).take(GATEWAY_CAS_MAX).collect();
     let newest = presented.all().map(|certificate| certificate.not_before()).max().unwrap_or_default();
-    let now = clock.judged_at(newest);
+    let now = clock.judged_at(presented.leaf.not_before(), newest);
     let path = presented
         .verify(anchors.iter(), Usage::Server, now, algorithms)
         .map_err(|code| presented.or_self_signed(code))?;
@@ -110,13 +110,20 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_date_is_never_before_the_floor_nor_without_a_clock_before_the_certificate() {
+    fn the_date_is_never_before_the_floor_nor_before_the_certificate() {
         let floor = UnixTime(100);
-        for (civil, newest, judged) in
-            [(Some(50), 10, 100), (Some(150), 10, 150), (Some(150), 300, 150), (None, 10, 100), (None, 300, 300)]
-        {
+        for (civil, leaf, newest, judged) in [
+            (Some(50), 10, 10, 100),
+            (Some(150), 10, 10, 150),
+            (Some(150), 10, 300, 150),
+            (Some(150), 200, 300, 300),
+            (Some(400), 200, 300, 400),
+            (None, 10, 10, 100),
+            (None, 10, 300, 300),
+        ] {
             let clock = GatewayClock { floor, civil: civil.map(UnixTime) };
-            assert_eq!(clock.judged_at(UnixTime(newest)), UnixTime(judged), "{civil:?} {newest}");
+            let at = clock.judged_at(UnixTime(leaf), UnixTime(newest));
+            assert_eq!(at, UnixTime(judged), "{civil:?} {leaf} {newest}");
         }
     }
 }
