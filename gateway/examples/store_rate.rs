@@ -23,38 +23,41 @@ async fn main() {
     let directory = tempfile::TempDir::new_in(parent).unwrap();
     let store = SqliteStore::open(directory.path()).unwrap();
 
-    let start = Instant::now();
+    let meter = Meter::start();
     for chunk in (0..DEVICES).collect::<Vec<_>>().chunks(1000) {
         let changes = chunk.iter().map(|n| Change::InsertDevice(new_device(*n))).collect();
         store.apply(Transaction::new(changes)).await.unwrap();
     }
-    report("import, 1 caller, 1,000 devices a transaction", DEVICES, 1, start.elapsed());
+    meter.report("import, 1 caller, 1,000 devices a transaction", DEVICES / 1000, 1000);
 
     let enrolments = DEVICES / 2;
-    let time = concurrently(&store, enrolments, |n| {
+    let meter = Meter::start();
+    concurrently(&store, enrolments, |n| {
         vec![
             Change::PutDevice { record: active(n), expect: RowVersion(1), at: NOW },
             Change::InsertCertificate(new_certificate(n)),
             event(AuditKind::EnrolmentIssued, n),
         ]
-    });
-    report("enrolment (record, certificate, audit), 256 callers", enrolments, 3, time.await);
+    })
+    .await;
+    meter.report("enrolment (record, certificate, audit), 256 callers", enrolments, 3);
 
-    let time = concurrently(&store, DEVICES, |n| vec![event(AuditKind::HandshakeRefused, n)]).await;
-    report("audit record, 256 callers", DEVICES, 1, time);
+    let meter = Meter::start();
+    concurrently(&store, DEVICES, |n| vec![event(AuditKind::HandshakeRefused, n)]).await;
+    meter.report("audit record, 256 callers", DEVICES, 1);
 
     let alone = 500;
-    let start = Instant::now();
+    let meter = Meter::start();
     for n in 0..alone {
         store.apply(Transaction::new(vec![event(AuditKind::HandshakeRefused, n)])).await.unwrap();
     }
-    report("audit record, 1 caller", alone, 1, start.elapsed());
+    meter.report("audit record, 1 caller", alone, 1);
 
-    let start = Instant::now();
+    let meter = Meter::start();
     for n in 0..DEVICES {
         assert!(store.device(&id(n)).await.unwrap().is_some());
     }
-    report("read of a device, 1 caller", DEVICES, 1, start.elapsed());
+    meter.report("read of a device, 1 caller", DEVICES, 1);
 
     let start = Instant::now();
     store.close().await;
@@ -66,8 +69,7 @@ async fn main() {
 }
 
 /// Applies transactions `0..count` from many callers at once.
-async fn concurrently(store: &SqliteStore, count: u32, changes: fn(u32) -> Vec<Change>) -> Duration {
-    let start = Instant::now();
+async fn concurrently(store: &SqliteStore, count: u32, changes: fn(u32) -> Vec<Change>) {
     let callers: Vec<_> = (0..CALLERS)
         .map(|caller| {
             let store = store.clone();
@@ -81,13 +83,38 @@ async fn concurrently(store: &SqliteStore, count: u32, changes: fn(u32) -> Vec<C
     for caller in callers {
         caller.await.unwrap();
     }
-    start.elapsed()
 }
 
-fn report(what: &str, transactions: u32, rows: u32, time: Duration) {
-    let per_second = f64::from(transactions) / time.as_secs_f64();
-    let line = format!("{what}: {per_second:.0} a second, {:.0} rows a second\n", per_second * f64::from(rows));
-    std::io::stdout().write_all(line.as_bytes()).unwrap();
+/// Time that passed, and processor time of the whole process, this program's callers included.
+struct Meter {
+    start: Instant,
+    processor: Duration,
+}
+
+impl Meter {
+    fn start() -> Self {
+        Self { start: Instant::now(), processor: processor_time() }
+    }
+
+    fn report(&self, what: &str, transactions: u32, rows: u32) {
+        let rows = f64::from(transactions) * f64::from(rows);
+        let (time, processor) = (self.start.elapsed(), processor_time() - self.processor);
+        let line = format!(
+            "{what}: {:.0} transactions/s, {:.0} rows/s, {:.1} us of processor time a row\n",
+            f64::from(transactions) / time.as_secs_f64(),
+            rows / time.as_secs_f64(),
+            processor.as_secs_f64() * 1e6 / rows,
+        );
+        std::io::stdout().write_all(line.as_bytes()).unwrap();
+    }
+}
+
+/// User and system time in ticks of 10 ms (proc_pid_stat(5), fields 14 and 15).
+fn processor_time() -> Duration {
+    let stat = std::fs::read_to_string("/proc/self/stat").unwrap();
+    let (_, fields) = stat.rsplit_once(')').unwrap();
+    let ticks: u64 = fields.split_whitespace().skip(11).take(2).map(|ticks| ticks.parse::<u64>().unwrap()).sum();
+    Duration::from_millis(ticks * 10)
 }
 
 fn id(n: u32) -> DeviceId {

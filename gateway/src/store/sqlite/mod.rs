@@ -76,6 +76,13 @@ impl SqliteStore {
         let _ = tokio::task::spawn_blocking(move || shared.join()).await;
     }
 
+    async fn find<T: Send + 'static>(
+        &self,
+        query: impl FnOnce(&rusqlite::Connection) -> rusqlite::Result<T> + Send + 'static,
+    ) -> StoreResult<T> {
+        self.0.readers.find(query).await
+    }
+
     async fn read<T: Send + 'static>(
         &self,
         query: impl FnOnce(&rusqlite::Connection) -> rusqlite::Result<T> + Send + 'static,
@@ -115,13 +122,13 @@ impl Store for SqliteStore {
     async fn device(&self, device: &DeviceId) -> StoreResult<Option<Device>> {
         let device = device.clone();
         let sql = format!("SELECT {DEVICE_COLUMNS} FROM devices WHERE id = ?1");
-        self.read(move |connection| read::one(connection, &sql, [device.as_str()], column::device)).await
+        self.find(move |connection| read::one(connection, &sql, [device.as_str()], column::device)).await
     }
 
     async fn device_by_idevid(&self, key: &KeyFingerprint) -> StoreResult<Option<Device>> {
         let key = *key;
         let sql = format!("SELECT {DEVICE_COLUMNS} FROM devices WHERE idevid = ?1");
-        self.read(move |connection| read::one(connection, &sql, [&key.0[..]], column::device)).await
+        self.find(move |connection| read::one(connection, &sql, [&key.0[..]], column::device)).await
     }
 
     async fn certificates(&self, role: Role, holder: &DeviceId) -> StoreResult<Vec<Certificate>> {
@@ -137,13 +144,13 @@ impl Store for SqliteStore {
     async fn certificate(&self, serial: &Serial) -> StoreResult<Option<Certificate>> {
         let serial = serial.clone();
         let sql = format!("SELECT {CERTIFICATE_COLUMNS} FROM certificates WHERE serial = ?1");
-        self.read(move |connection| read::one(connection, &sql, [serial.as_bytes()], column::certificate)).await
+        self.find(move |connection| read::one(connection, &sql, [serial.as_bytes()], column::certificate)).await
     }
 
     async fn certificate_by_key(&self, key: &KeyFingerprint) -> StoreResult<Option<Certificate>> {
         let key = *key;
         let sql = format!("SELECT {CERTIFICATE_COLUMNS} FROM certificates WHERE key = ?1");
-        self.read(move |connection| read::one(connection, &sql, [&key.0[..]], column::certificate)).await
+        self.find(move |connection| read::one(connection, &sql, [&key.0[..]], column::certificate)).await
     }
 
     async fn page(&self, query: DeviceQuery) -> StoreResult<Page<Device>> {
@@ -159,7 +166,7 @@ impl Store for SqliteStore {
     }
 
     async fn audit_head(&self) -> StoreResult<AuditHead> {
-        self.read(|connection| writer::read_heads(connection).map(|heads| heads.audit)).await
+        self.find(|connection| writer::read_heads(connection).map(|heads| heads.audit)).await
     }
 
     async fn factory_cas(&self) -> StoreResult<Vec<FactoryCa>> {
@@ -181,7 +188,7 @@ impl Store for SqliteStore {
     async fn service(&self, name: &DeviceId) -> StoreResult<Option<Service>> {
         let name = name.clone();
         let sql = "SELECT name, publish, subscribe, any_client_id, updated_at FROM services WHERE name = ?1";
-        self.read(move |connection| read::one(connection, sql, [name.as_str()], column::service)).await
+        self.find(move |connection| read::one(connection, sql, [name.as_str()], column::service)).await
     }
 
     async fn operators(&self) -> StoreResult<Vec<Operator>> {
@@ -192,7 +199,7 @@ impl Store for SqliteStore {
     async fn operator(&self, name: &DeviceId) -> StoreResult<Option<Operator>> {
         let name = name.clone();
         let sql = "SELECT name, role, serial, updated_at FROM operators WHERE name = ?1";
-        self.read(move |connection| read::one(connection, sql, [name.as_str()], column::operator)).await
+        self.find(move |connection| read::one(connection, sql, [name.as_str()], column::operator)).await
     }
 
     async fn counts(&self) -> StoreResult<Counts> {
@@ -207,7 +214,7 @@ impl Store for SqliteStore {
     async fn meta(&self, key: &str) -> StoreResult<Option<String>> {
         let key = key.to_owned();
         let sql = "SELECT value FROM meta WHERE key = ?1";
-        self.read(move |connection| read::one(connection, sql, [key], |row| row.get(0))).await
+        self.find(move |connection| read::one(connection, sql, [key], |row| row.get(0))).await
     }
 
     fn subscribe(&self) -> watch::Receiver<Committed> {

@@ -145,7 +145,7 @@ PRAGMA journal_size_limit = 67108864;
 
 /// Settings of the connections that read.
 pub(super) const READER_PRAGMAS: &str = "
-PRAGMA busy_timeout = 5000;
+PRAGMA busy_timeout = 1000;
 PRAGMA query_only = ON;
 PRAGMA trusted_schema = OFF;
 PRAGMA cell_size_check = ON;
