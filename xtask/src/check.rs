@@ -49,6 +49,6 @@ fn lints() -> Result<String> {
 }
 
 fn documentation() -> Result<String> {
-    let arguments = ["doc", "--workspace", "--no-deps", "--document-private-items", "--locked"];
+    let arguments = ["doc", "--workspace", "--no-deps", "--locked"];
     run_command(cargo(&arguments).env("RUSTDOCFLAGS", "-D warnings")).map(|()| String::new())
 }
