@@ -1,3 +1,29 @@
 //! Worlds with both ends: simulated and live.
+//!
+//! | module | what |
+//! |---|---|
+//! | [`world`] | the simulated world: one virtual clock, one source of chance, both cores |
+//! | [`plan`], [`event`], [`history`] | what a seed means, what can happen, what happened |
+//! | [`board`], [`flash`] | a simulated device: power, clock, store, connection |
+//! | [`gateway`], [`registry`] | the simulated gateway: sessions, store, CAs |
+//! | [`link`] | the network between them |
+//! | [`invariant`] | what must always hold |
+//! | [`test_pki`] | keys, certificates and bundles for all of it |
+//! | [`contract`] | what every implementation of a seam must keep |
 
+pub mod board;
 pub mod contract;
+pub mod live;
+mod device_end;
+pub mod event;
+pub mod flash;
+pub mod gateway;
+mod gateway_end;
+pub mod history;
+pub mod invariant;
+pub mod link;
+pub mod plan;
+pub mod random;
+pub mod registry;
+pub mod test_pki;
+pub mod world;
