@@ -15,7 +15,7 @@ use sha2::{Digest, Sha256};
 
 const NOW: UnixTime = UnixTime(1_800_000_000);
 const DEVICES: u32 = 60_000;
-const CALLERS: u32 = 256;
+const CALLERS: u32 = 1000;
 
 #[tokio::main]
 async fn main() {
@@ -40,11 +40,11 @@ async fn main() {
         ]
     })
     .await;
-    meter.report("enrolment (record, certificate, audit), 256 callers", enrolments, 3);
+    meter.report("enrolment (record, certificate, audit), 1,000 callers", enrolments, 3);
 
     let meter = Meter::start();
     concurrently(&store, DEVICES, |n| vec![event(AuditKind::HandshakeRefused, n)]).await;
-    meter.report("audit record, 256 callers", DEVICES, 1);
+    meter.report("audit record, 1,000 callers", DEVICES, 1);
 
     let alone = 500;
     let meter = Meter::start();
