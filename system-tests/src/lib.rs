@@ -13,7 +13,6 @@
 
 pub mod board;
 pub mod contract;
-pub mod live;
 mod device_end;
 pub mod event;
 pub mod flash;
@@ -22,6 +21,7 @@ mod gateway_end;
 pub mod history;
 pub mod invariant;
 pub mod link;
+pub mod live;
 pub mod plan;
 pub mod random;
 pub mod registry;

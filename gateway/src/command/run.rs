@@ -7,7 +7,7 @@ use std::time::Duration;
 use clap::{Args, ValueEnum};
 use muster_terminal::{Failure, Format, OrFail as _, Output};
 use sd_notify::NotifyState;
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
@@ -58,17 +58,14 @@ async fn serve(options: &Options, output: &Output) -> Result<(), Failure> {
         (listen(SignalKind::terminate())?, listen(SignalKind::interrupt())?, listen(SignalKind::hangup())?);
     let gateway = Gateway::start(options).await?;
     let (mqtt, https) = (gateway.mqtt(), gateway.https());
-    match output.format() {
-        Format::Text => output.data(format_args!("ready mqtt={mqtt} https={https}"))?,
-        Format::Json => output.record(json!({ "event": "ready", "mqtt": mqtt, "https": https }), String::new)?,
-    }
+    say(output, json!({ "event": "ready", "mqtt": mqtt, "https": https }), format!("ready mqtt={mqtt} https={https}"))?;
     tell(&[NotifyState::Ready, NotifyState::Status(&format!("listening on {mqtt} (MQTT) and {https} (HTTPS)"))]);
     let mut watchdog = watchdog();
     loop {
         tokio::select! {
             _ = term.recv() => break,
             _ = int.recv() => break,
-            _ = hup.recv() => reload(&gateway),
+            _ = hup.recv() => reload(&gateway, output),
             _ = watchdog.tick() => tell(&[NotifyState::Watchdog]),
         }
     }
@@ -82,14 +79,26 @@ async fn serve(options: &Options, output: &Output) -> Result<(), Failure> {
     Ok(())
 }
 
-fn reload(gateway: &Gateway) {
+/// One line on stdout, for whoever started the gateway and waits.
+fn say(output: &Output, record: Value, line: String) -> Result<(), Failure> {
+    match output.format() {
+        Format::Text => output.data(line),
+        Format::Json => output.record(record, || line),
+    }
+}
+
+fn reload(gateway: &Gateway, output: &Output) {
     match NotifyState::monotonic_usec_now() {
         Ok(now) => tell(&[NotifyState::Reloading, now]),
         Err(_) => tell(&[NotifyState::Reloading]),
     }
-    if let Err(error) = gateway.reload() {
-        let failure = Failure::from(error);
-        tracing::error!(code = failure.code, error = failure.message, "nothing was reloaded");
+    match gateway.reload() {
+        // A reader that is gone is no reason to stop.
+        Ok(()) => drop(say(output, json!({ "event": "reloaded" }), "reloaded".to_owned())),
+        Err(error) => {
+            let failure = Failure::from(error);
+            tracing::error!(code = failure.code, error = failure.message, "nothing was reloaded");
+        }
     }
     tell(&[NotifyState::Ready]);
 }
