@@ -1,28 +1,60 @@
-// Keeps a page up to date: on "something changed", and after every reconnect, it reads the page again and puts the
-// parts marked data-live in place. It never moves the focus and never changes what is under the pointer; there it
-// says that there is news and waits for a click. Without it every page still works.
+// Keeps a page up to date: when the gateway says that something changed, and whenever the stream was opened (again), it
+// reads the page again and puts the parts marked data-live in place. It never moves the focus, and under the pointer
+// or the focus it changes texts but never the order of things; rows that come or go wait there until somebody says
+// "Show". Without it every page still works.
 
 const announcement = document.getElementById("live");
+const show = document.getElementById("show");
 let reading = false;
 let again = false;
+let source = null;
 
-function announce(text) {
-  announcement.hidden = text === "";
-  announcement.textContent = text;
+function announce(text, offer = false) {
+  if (announcement.textContent !== text) announcement.textContent = text;
+  show.hidden = !offer;
 }
 
-function isInUse(region) {
-  return region.matches(":hover, :focus-within");
+function isInUse(node) {
+  return node.matches(":hover") || node.contains(document.activeElement);
 }
 
-function put(region, fresh) {
-  if (region.innerHTML === fresh.innerHTML) return true;
-  if (isInUse(region)) return false;
-  region.replaceChildren(...fresh.cloneNode(true).childNodes);
+function sameShape(old, fresh) {
+  if (old.nodeType !== fresh.nodeType || old.nodeName !== fresh.nodeName) return false;
+  return old.nodeType !== Node.ELEMENT_NODE || old.id === fresh.id;
+}
+
+function takeAttributes(old, fresh) {
+  for (const { name } of [...old.attributes]) {
+    if (!fresh.hasAttribute(name) && name !== "open") old.removeAttribute(name);
+  }
+  for (const { name, value } of fresh.attributes) {
+    if (old.getAttribute(name) !== value) old.setAttribute(name, value);
+  }
+}
+
+// Makes `old` like `fresh`, leaf by leaf. What has another shape is replaced, unless it is in use: then it stays, and
+// the answer is false.
+function put(old, fresh, force) {
+  if (old.isEqualNode(fresh)) return true;
+  if (old.nodeType !== Node.ELEMENT_NODE) {
+    old.nodeValue = fresh.nodeValue;
+    return true;
+  }
+  const [mine, theirs] = [[...old.childNodes], [...fresh.childNodes]];
+  const fits = old.dataset.key === fresh.dataset.key && mine.length === theirs.length;
+  // Rows are the same rows only when they are about the same things in the same order.
+  const sameRows = fits && mine.every((child, index) => sameShape(child, theirs[index]) && child.dataset?.key === theirs[index].dataset?.key);
+  if (sameRows) {
+    takeAttributes(old, fresh);
+    return mine.map((child, index) => put(child, theirs[index], force)).every(Boolean);
+  }
+  if (!force && isInUse(old)) return false;
+  takeAttributes(old, fresh);
+  old.replaceChildren(...[...fresh.childNodes].map((child) => document.importNode(child, true)));
   return true;
 }
 
-async function readAgain() {
+async function readAgain(force = false) {
   if (reading) {
     again = true;
     return;
@@ -32,12 +64,13 @@ async function readAgain() {
     const answer = await fetch(location.href, { credentials: "same-origin", cache: "no-store" });
     if (!answer.ok) throw new Error(String(answer.status));
     const page = new DOMParser().parseFromString(await answer.text(), "text/html");
-    let waiting = 0;
+    let isWhole = true;
     for (const region of document.querySelectorAll("[data-live]")) {
       const fresh = page.getElementById(region.id);
-      if (fresh && !put(region, fresh)) waiting += 1;
+      if (fresh && !put(region, fresh, force)) isWhole = false;
     }
-    announce(waiting > 0 ? "There is news; it is shown when you move away from the table." : "");
+    if (isWhole) announce("");
+    else announce("There is news.", true);
   } catch {
     announce("The gateway does not answer; what is shown may be old.");
   } finally {
@@ -49,19 +82,31 @@ async function readAgain() {
   }
 }
 
+function listen() {
+  source = new EventSource(document.body.dataset.events);
+  source.addEventListener("open", () => readAgain());
+  source.addEventListener("change", () => readAgain());
+  source.addEventListener("error", () => {
+    const isOver = source?.readyState === EventSource.CLOSED;
+    announce(isOver ? "This page is not live any more; load it again." : "Connection lost; trying again.");
+  });
+}
+
+function hush() {
+  source?.close();
+  source = null;
+}
+
 if (document.querySelector("[data-live]")) {
-  const events = new EventSource("/events");
-  let opened = false;
-  events.addEventListener("open", () => {
-    if (opened) readAgain();
-    opened = true;
+  // A browser has few connections to one place: a page that nobody sees gives its own back.
+  document.addEventListener("visibilitychange", () => {
+    hush();
+    if (!document.hidden) listen();
   });
-  events.addEventListener("change", readAgain);
-  events.addEventListener("error", () => announce("Connection lost; trying again."));
-  document.addEventListener("pointerout", () => {
-    if (!announcement.hidden) readAgain();
+  addEventListener("pagehide", hush);
+  addEventListener("pageshow", (event) => {
+    if (event.persisted && !source) listen();
   });
-  document.addEventListener("focusout", () => {
-    if (!announcement.hidden) readAgain();
-  });
+  show.addEventListener("click", () => readAgain(true));
+  if (!document.hidden) listen();
 }

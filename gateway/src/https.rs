@@ -2,10 +2,11 @@
 //!
 //! Open without a client certificate are the newest trust bundle (a device that slept through every change of CAs catches
 //! up there; the bundle is signed, so the channel need not be trusted) and the health check. Everything else is for
-//! operators: without a certificate 401, with one of another role 403, as JSON with a code.
+//! operators: without a certificate 401, with one of another role 403, as JSON with a code, or as a page for a browser.
 //!
-//! What the TLS handshake proved comes to every request as two extensions, [`VerifiedClient`] and [`SocketAddr`]; whether
-//! the registry still knows that operator is asked for each request by [`crate::admin::api`] and the console.
+//! What the TLS handshake proved comes to every request as two extensions, [`VerifiedClient`] and [`SocketAddr`], and with
+//! them the [`CancellationToken`] of the gateway's end, for answers that have no end of their own. Whether the registry
+//! still knows that operator is asked for each request by [`crate::admin::api`] and the console.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -13,7 +14,7 @@ use std::time::Duration;
 
 use axum::extract::{Request, State};
 use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE};
-use axum::http::{HeaderValue, StatusCode};
+use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
@@ -30,6 +31,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::admin::{Operations, api};
 use crate::audit::{AuditEvent, AuditKind};
+use crate::console;
 use crate::fleet::{Fleet, OperatorConnections};
 use crate::store::Store;
 use crate::tls::record::actor_of;
@@ -50,6 +52,11 @@ pub fn app<S: Store>(operations: Arc<Operations<S>>, fleet: Arc<Fleet<S>>, pages
 
 /// Lets operators pass.
 async fn operators_only<S: Store>(State(fleet): State<Arc<Fleet<S>>>, request: Request, next: Next) -> Response {
+    let wants_page = console::wants_page(request.headers());
+    let refused = |status, code: Code, hint| match wants_page {
+        true => console::turned_away(status, code.name(), message(code), hint),
+        false => refused(status, code, hint),
+    };
     let Some(client) = request.extensions().get::<VerifiedClient>() else {
         return refused(StatusCode::UNAUTHORIZED, Code::CertificateMissing, "come with an operator's certificate");
     };
@@ -87,14 +94,21 @@ async fn health<S: Store>(State(fleet): State<Arc<Fleet<S>>>) -> Response {
     }
 }
 
-async fn nothing_here() -> Response {
-    let body = json!({ "v": 1, "code": "path.unknown", "message": "there is nothing at this path", "hint": null });
+async fn nothing_here(headers: HeaderMap) -> Response {
+    let (code, message) = ("path.unknown", "there is nothing at this path");
+    if console::wants_page(&headers) {
+        return console::turned_away(StatusCode::NOT_FOUND, code, message, "the fleet is at /");
+    }
+    let body = json!({ "v": 1, "code": code, "message": message, "hint": null });
     (StatusCode::NOT_FOUND, Json(body)).into_response()
 }
 
+fn message(code: Code) -> &'static str {
+    code.text().trim_end_matches('.')
+}
+
 fn refused(status: StatusCode, code: Code, hint: &str) -> Response {
-    let message = code.text().trim_end_matches('.');
-    let body = json!({ "v": 1, "code": code.name(), "message": message, "hint": hint });
+    let body = json!({ "v": 1, "code": code.name(), "message": message(code), "hint": hint });
     let mut response = (status, Json(body)).into_response();
     response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     response
@@ -132,8 +146,10 @@ impl Connection<'_> {
             .map(|client| operators.enter(client.identity().name()));
         let revoked = entry.as_ref().map_or_else(CancellationToken::new, |entry| entry.ended.clone());
         let app = TowerToHyperService::new(app);
+        let stopping = stop.clone();
         let service = service_fn(move |mut request: hyper::Request<Incoming>| {
             request.extensions_mut().insert(peer);
+            request.extensions_mut().insert(stopping.clone());
             if let Some(client) = &client {
                 request.extensions_mut().insert(VerifiedClient::clone(client));
             }

@@ -18,7 +18,7 @@ use crate::admin::api::check_origin;
 use crate::admin::operations::OperationResult;
 use crate::admin::view::Acted;
 use crate::admin::{Caller, OperationError};
-use crate::store::Store;
+use crate::store::{OperatorRole, Store};
 
 /// An act, as it stands in the address.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -45,6 +45,17 @@ impl Act {
             Self::Resume => "resume",
             Self::Revoke => "revoke",
             Self::Retire => "retire",
+        }
+    }
+
+    /// The operation's name, as it stands in refusals.
+    const fn operation(self) -> &'static str {
+        match self {
+            Self::Rotate => "device rotate",
+            Self::Suspend => "device suspend",
+            Self::Resume => "device resume",
+            Self::Revoke => "device revoke",
+            Self::Retire => "device retire",
         }
     }
 
@@ -80,14 +91,16 @@ pub(super) async fn ask<S: Store>(
 ) -> Response {
     let page = async {
         let (id, act) = (device(&id)?, Act::from_name(&act)?);
+        shared.operations.allow(&caller, OperatorRole::Operator, act.operation()).await?;
         // A device that is not there is not asked about.
-        shared.operations.device(&caller, &id).await?;
+        let device = shared.operations.device(&caller, &id).await?.row;
         Ok::<_, OperationError>(view::Ask {
             frame: view::Frame::of(Some(&caller), format!("{} {id}?", capital(act.name()))),
-            device: id.to_string(),
+            device,
             act: act.name(),
             consequence: act.consequence(),
             wants_reason: matches!(act, Act::Suspend | Act::Revoke),
+            must_have_reason: act == Act::Revoke,
             wants_id: act == Act::Retire,
         })
     };

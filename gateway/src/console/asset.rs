@@ -1,4 +1,4 @@
-//! Style sheet and script. Their names carry a hash of their content, so a browser may keep them for good.
+//! Style sheet, script and icon. Their names carry a hash of their content, so a browser may keep them for good.
 
 use std::sync::LazyLock;
 
@@ -27,6 +27,14 @@ static SCRIPT: LazyLock<Asset> = LazyLock::new(|| {
     Asset::new("console", "js", "text/javascript; charset=utf-8", include_str!("../../assets/console.js"))
 });
 
+static ICON: LazyLock<Asset> =
+    LazyLock::new(|| Asset::new("console", "svg", "image/svg+xml", include_str!("../../assets/console.svg")));
+
+/// Where the icon lies.
+pub(super) fn icon_path() -> &'static str {
+    &ICON.path
+}
+
 /// Where the style sheet lies.
 pub(super) fn style_path() -> &'static str {
     &STYLE.path
@@ -39,7 +47,7 @@ pub(super) fn script_path() -> &'static str {
 
 pub(super) async fn serve(Path(name): Path<String>) -> Response {
     let asked = format!("/assets/{name}");
-    for asset in [&*STYLE, &*SCRIPT] {
+    for asset in [&*STYLE, &*SCRIPT, &*ICON] {
         if asset.path == asked {
             let headers = [(CONTENT_TYPE, asset.kind), (CACHE_CONTROL, "private, max-age=31536000, immutable")];
             return (headers, asset.content).into_response();

@@ -19,8 +19,8 @@ use std::sync::Arc;
 use askama::Template;
 use axum::Router;
 use axum::extract::{Request, State};
-use axum::http::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS};
-use axum::http::{HeaderValue, StatusCode};
+use axum::http::header::{ACCEPT, CACHE_CONTROL, CONTENT_SECURITY_POLICY, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS};
+use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::middleware::{self, Next};
 use axum::response::{Html, IntoResponse, Response};
 use axum::routing::get;
@@ -40,13 +40,13 @@ mod view;
 use live::Pulse;
 
 /// Nothing but our own files; no inline script or style, no frames, no other origin.
-const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; \
+const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; \
                       form-action 'self'; frame-ancestors 'none'; base-uri 'none'";
 
 /// What every page needs.
 struct Shared<S> {
     operations: Arc<Operations<S>>,
-    pulse: Pulse,
+    pulse: Arc<Pulse<S>>,
 }
 
 type Console<S> = State<Arc<Shared<S>>>;
@@ -82,11 +82,33 @@ async fn identify<S: Store>(State(shared): Console<S>, mut request: Request, nex
         }
         Err(error) => refused(None, &error),
     };
+    protect(&mut response);
+    response
+}
+
+/// Puts the policy on an answer.
+fn protect(response: &mut Response) {
     let headers = response.headers_mut();
     headers.insert(CONTENT_SECURITY_POLICY, HeaderValue::from_static(POLICY));
     headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-    headers.insert(REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
+    // With "no-referrer" a browser would not say where our own forms come from.
+    headers.insert(REFERRER_POLICY, HeaderValue::from_static("same-origin"));
     headers.entry(CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
+}
+
+/// Whether a page is what was asked for: browsers name HTML, other programs do not.
+#[must_use]
+pub fn wants_page(headers: &HeaderMap) -> bool {
+    headers.get(ACCEPT).and_then(|accept| accept.to_str().ok()).is_some_and(|accept| accept.contains("text/html"))
+}
+
+/// The page for whoever is turned away at the door: it stands alone, for a stranger gets none of our files.
+#[must_use]
+pub fn turned_away(status: StatusCode, code: &str, message: &str, hint: &str) -> Response {
+    let title = if status == StatusCode::NOT_FOUND { "Nothing here" } else { "No way in" };
+    let mut response = rendered(&view::Stranger { title, code, message, hint });
+    *response.status_mut() = status;
+    protect(&mut response);
     response
 }
 
@@ -104,7 +126,12 @@ fn rendered(template: &impl Template) -> Response {
 /// The page that says why not, and what to do about it.
 fn refused(caller: Option<&Caller>, error: &OperationError) -> Response {
     let status = StatusCode::from_u16(error.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-    let mut response = rendered(&view::Refused { frame: view::Frame::of(caller, "Refused"), error });
+    let title = match status {
+        StatusCode::NOT_FOUND => "Not found",
+        status if status.is_server_error() => "Not now",
+        _ => "Refused",
+    };
+    let mut response = rendered(&view::Refused { frame: view::Frame::of(caller, title), error });
     *response.status_mut() = status;
     response
 }

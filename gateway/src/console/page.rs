@@ -81,7 +81,8 @@ pub(super) async fn device<S: Store>(
     let page = async {
         let id = device_id(&id)?.ok_or_else(|| OperationError::from(Code::DeviceUnknown))?;
         let device = shared.operations.device(&caller, &id).await?;
-        Ok(view::Device { frame: view::Frame::of(Some(&caller), id.to_string()), device })
+        let frame = view::Frame::of(Some(&caller), id.to_string());
+        Ok(view::Device { frame: view::Frame { events: format!("/events?device={id}"), ..frame }, device })
     };
     answered(&caller, page.await)
 }
