@@ -151,12 +151,8 @@ pub(super) fn status_from_files(setup: &Setup) -> Result<Status, AgentError> {
     let life = read_life(&records).map_err(failed)?;
     let stored = records.read(Item::Trust).map_err(failed)?;
     let trust = trust_in_force(stored.as_deref(), &factory)?;
-    let keys = if setup.state_dir.join(KEYS).is_dir() {
-        let keys = FileKeyStore::open(disk, &setup.state_dir.join(KEYS), &setup.identity.key)?;
-        [keys.public_key(SlotId::A)?, keys.public_key(SlotId::B)?]
-    } else {
-        [None, None]
-    };
+    let keys = FileKeyStore::beside(disk, &setup.state_dir.join(KEYS), &setup.identity.key)?;
+    let keys = [keys.public_key(SlotId::A)?, keys.public_key(SlotId::B)?];
     Ok(status::from_records(&factory.identity, [slots[0].as_ref(), slots[1].as_ref()], keys, life, &trust))
 }
 

@@ -34,6 +34,11 @@ impl FileKeyStore {
         let failed = |source| KeyError::Io { path: folder.to_owned(), source };
         disk.create_folder(folder).map_err(failed)?;
         durable::clean(&disk, folder).map_err(failed)?;
+        Self::beside(disk, folder, idevid)
+    }
+
+    /// The same beside whoever uses the folder: for looking only.
+    pub fn beside(disk: Disk, folder: &Path, idevid: &Path) -> Result<Self, KeyError> {
         let key = read(idevid)?.ok_or_else(|| KeyError::Missing { path: idevid.to_owned() })?;
         let public = public_half(&key, idevid)?;
         Ok(Self { disk, folder: folder.to_owned(), idevid_path: idevid.to_owned(), idevid: public })

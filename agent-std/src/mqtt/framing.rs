@@ -1,22 +1,49 @@
 //! Packets on a stream: rumqttc's codec, fed with whole packets only.
 
-use bytes::BytesMut;
+use bytes::{Buf as _, BytesMut};
 use rumqttc::v5::mqttbytes::Error;
-use rumqttc::v5::mqttbytes::v5::{Packet, check};
+use rumqttc::v5::mqttbytes::v5::{Disconnect, DisconnectProperties, DisconnectReasonCode, Packet, check};
 use tokio::io::{AsyncRead, AsyncReadExt as _};
 
 use super::{MqttError, PACKET_BYTES_MAX};
 
 /// Takes the next packet out of `input`; `None` when it is not there as a whole yet.
 pub(super) fn decode(input: &mut BytesMut) -> Result<Option<Packet>, MqttError> {
-    match check(input.iter(), Some(PACKET_BYTES_MAX)) {
+    let frame_bytes = match check(input.iter(), Some(PACKET_BYTES_MAX)) {
+        Ok(header) => header.frame_length(),
         Err(Error::InsufficientBytes(_)) => return Ok(None),
         Err(Error::PayloadSizeLimitExceeded { .. }) => return Err(MqttError::Protocol("a packet is too long")),
         Err(_) => return Err(MqttError::Protocol("no packet starts like this")),
-        Ok(_) => {}
+    };
+    if let Some(disconnect) = short_disconnect(&input[..frame_bytes])? {
+        input.advance(frame_bytes);
+        return Ok(Some(disconnect));
     }
     // The packet is whole, so every further complaint, even of missing bytes, is about its content.
     Packet::read(input, Some(PACKET_BYTES_MAX)).map(Some).map_err(|_| MqttError::Protocol("a packet is malformed"))
+}
+
+/// DISCONNECT may leave out its properties, and even its reason (MQTT 5.0, section 3.14.2); the codec reads neither.
+fn short_disconnect(frame: &[u8]) -> Result<Option<Packet>, MqttError> {
+    let reason_code = match *frame {
+        [DISCONNECT, 0] => DisconnectReasonCode::NormalDisconnection,
+        [DISCONNECT, 1, reason] => {
+            DisconnectReasonCode::try_from(reason).map_err(|_| MqttError::Protocol("a packet is malformed"))?
+        }
+        _ => return Ok(None),
+    };
+    Ok(Some(Packet::Disconnect(Disconnect::new(reason_code))))
+}
+
+/// A DISCONNECT of ours. Always with properties: the codec writes one byte too many where they are left out.
+pub(super) fn disconnect(reason_code: DisconnectReasonCode) -> Packet {
+    let properties = DisconnectProperties {
+        session_expiry_interval: None,
+        reason_string: None,
+        user_properties: Vec::new(),
+        server_reference: None,
+    };
+    Packet::Disconnect(Disconnect { reason_code, properties: Some(properties) })
 }
 
 /// Appends a packet to `output`.
@@ -36,12 +63,14 @@ pub(super) async fn next<R: AsyncRead + Unpin>(reader: &mut R, input: &mut Bytes
     }
 }
 
+/// First byte of a DISCONNECT.
+const DISCONNECT: u8 = 0xe0;
+
 #[cfg(test)]
 mod tests {
     use rumqttc::v5::mqttbytes::QoS;
     use rumqttc::v5::mqttbytes::v5::{
-        ConnAck, ConnAckProperties, ConnectReturnCode, Disconnect, DisconnectReasonCode, PingResp, PubAck, Publish,
-        SubAck, SubscribeReasonCode,
+        ConnAck, ConnAckProperties, ConnectReturnCode, PingResp, PubAck, Publish, SubAck, SubscribeReasonCode,
     };
 
     use super::*;
@@ -82,7 +111,7 @@ mod tests {
                 properties: None,
             }),
             Packet::PingResp(PingResp),
-            Packet::Disconnect(Disconnect::new(DisconnectReasonCode::AdministrativeAction)),
+            Packet::Disconnect(Disconnect::new(DisconnectReasonCode::NormalDisconnection)),
         ]
     }
 
@@ -102,6 +131,24 @@ mod tests {
             }
             assert_eq!(read, samples(), "{step} bytes at a time");
         }
+    }
+
+    #[test]
+    fn a_disconnect_may_be_short() {
+        for (frame, reason) in [
+            (&[0xe0, 0][..], DisconnectReasonCode::NormalDisconnection),
+            (&[0xe0, 1, 0x98], DisconnectReasonCode::AdministrativeAction),
+            (&[0xe0, 2, 0x8b, 0], DisconnectReasonCode::ServerShuttingDown),
+        ] {
+            let mut input = BytesMut::from(frame);
+            let read = decode(&mut input).unwrap().unwrap();
+            assert_eq!(read, Packet::Disconnect(Disconnect::new(reason)), "{frame:02x?}");
+            assert!(input.is_empty());
+        }
+        let mut ours = BytesMut::new();
+        encode(&disconnect(DisconnectReasonCode::ProtocolError), &mut ours).unwrap();
+        assert_eq!(&ours[..], [0xe0, 2, 0x82, 0]);
+        assert!(decode(&mut BytesMut::from(&[0xe0, 1, 0x77][..])).is_err());
     }
 
     #[test]

@@ -8,7 +8,7 @@ use std::time::Duration;
 use bytes::BytesMut;
 use rumqttc::v5::mqttbytes::QoS;
 use rumqttc::v5::mqttbytes::v5::{
-    Disconnect, DisconnectReasonCode, Filter, Packet, PingReq, PubAck, Publish, Subscribe, Unsubscribe,
+    DisconnectReasonCode, Filter, Packet, PingReq, PubAck, Publish, Subscribe, Unsubscribe,
 };
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, ReadHalf, WriteHalf, split};
 use tokio::sync::mpsc;
@@ -42,7 +42,7 @@ where
         }
         Err(error) => {
             if let MqttError::Protocol(_) = error {
-                let goodbye = Packet::Disconnect(Disconnect::new(DisconnectReasonCode::ProtocolError));
+                let goodbye = framing::disconnect(DisconnectReasonCode::ProtocolError);
                 let _ = framing::encode(&goodbye, &mut session.output);
                 let _ = timeout(CLOSE_MAX, session.write_out()).await;
             }
@@ -195,10 +195,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Running<S> {
                 self.incoming(packet).await?;
             }
         }
-        framing::encode(
-            &Packet::Disconnect(Disconnect::new(DisconnectReasonCode::NormalDisconnection)),
-            &mut self.output,
-        )?;
+        framing::encode(&framing::disconnect(DisconnectReasonCode::NormalDisconnection), &mut self.output)?;
         self.write_out().await?;
         self.writer.shutdown().await?;
         Ok(())
