@@ -1,6 +1,12 @@
 //! Integration tests of the gateway's library.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+// A test binary has no outside.
+#![allow(unreachable_pub)]
 
 mod admin;
+mod config;
+mod edge;
 mod registrar;
+mod server;
+mod tls;
 mod world;

@@ -25,29 +25,29 @@ use muster_protocol::signed::Kind;
 use muster_protocol::topic::Channel;
 use muster_protocol::{Code, DeviceId, FleetId, Identity, UnixTime};
 
-pub const NOW: u64 = 1_790_000_000;
-pub const LIFE_SECS: u64 = 7 * 86_400;
+pub(crate) const NOW: u64 = 1_790_000_000;
+pub(crate) const LIFE_SECS: u64 = 7 * 86_400;
 
-pub fn fleet() -> FleetId {
+pub(crate) fn fleet() -> FleetId {
     FleetId::new("acme").unwrap()
 }
 
-pub fn id(name: &str) -> DeviceId {
+pub(crate) fn id(name: &str) -> DeviceId {
     DeviceId::new(name).unwrap()
 }
 
-pub fn peer() -> SocketAddr {
+pub(crate) fn peer() -> SocketAddr {
     "192.0.2.7:40000".parse().unwrap()
 }
 
 /// A factory: its root and its issuing CA.
-pub struct Factory {
-    pub root: Issuer,
-    pub issuing: Issuer,
+pub(crate) struct Factory {
+    pub(crate) root: Issuer,
+    pub(crate) issuing: Issuer,
 }
 
 impl Factory {
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let made_at = UnixTime(NOW - 1_000_000);
         let root = Issuer::create(Profile::FactoryRoot, "Factory root", KeyPair::generate().unwrap(), made_at).unwrap();
         let key = KeyPair::generate().unwrap();
@@ -56,7 +56,7 @@ impl Factory {
         Self { root, issuing }
     }
 
-    pub fn device(&self, name: &str) -> Device {
+    pub(crate) fn device(&self, name: &str) -> Device {
         let key = KeyPair::generate().unwrap();
         let identity = Identity::device(fleet(), id(name));
         let idevid =
@@ -64,11 +64,11 @@ impl Factory {
         Device { identity, key, idevid }
     }
 
-    pub fn manifest(&self, devices: &[&Device]) -> Vec<u8> {
+    pub(crate) fn manifest(&self, devices: &[&Device]) -> Vec<u8> {
         self.manifest_of(devices, &fleet())
     }
 
-    pub fn manifest_of(&self, devices: &[&Device], fleet: &FleetId) -> Vec<u8> {
+    pub(crate) fn manifest_of(&self, devices: &[&Device], fleet: &FleetId) -> Vec<u8> {
         let entries = devices.iter().map(|device| {
             let serial = Certificate::parse(&device.idevid).unwrap().serial().clone();
             (device.id(), Entry { device: device.id(), key: device.key.public_key().fingerprint(), serial })
@@ -77,7 +77,7 @@ impl Factory {
         self.sealed(fleet, sorted.into_values().collect())
     }
 
-    pub fn sealed(&self, fleet: &FleetId, entries: Vec<Entry>) -> Vec<u8> {
+    pub(crate) fn sealed(&self, fleet: &FleetId, entries: Vec<Entry>) -> Vec<u8> {
         let header = Header {
             fleet: fleet.clone(),
             product: "Pump".try_into().unwrap(),
@@ -96,23 +96,23 @@ impl Factory {
 }
 
 /// A device as the factory made it.
-pub struct Device {
-    pub identity: Identity,
-    pub key: KeyPair,
-    pub idevid: Vec<u8>,
+pub(crate) struct Device {
+    pub(crate) identity: Identity,
+    pub(crate) key: KeyPair,
+    pub(crate) idevid: Vec<u8>,
 }
 
 impl Device {
-    pub fn id(&self) -> DeviceId {
+    pub(crate) fn id(&self) -> DeviceId {
         self.identity.name().clone()
     }
 }
 
 /// What was done to the live sessions.
 #[derive(Default)]
-pub struct Recorded {
-    pub cuts: Mutex<Vec<(DeviceId, Code)>>,
-    pub notices: Mutex<Vec<(DeviceId, Vec<u8>)>>,
+pub(crate) struct Recorded {
+    pub(crate) cuts: Mutex<Vec<(DeviceId, Code)>>,
+    pub(crate) notices: Mutex<Vec<(DeviceId, Vec<u8>)>>,
 }
 
 impl Sessions for Recorded {
@@ -126,25 +126,25 @@ impl Sessions for Recorded {
 }
 
 /// Everything but the listeners.
-pub struct World<S = SqliteStore> {
-    pub factory: Factory,
-    pub device_ca: LocalIssuer,
-    pub operator_ca: LocalIssuer,
-    pub sessions: Arc<Recorded>,
-    pub registrars: Arc<Registrars<S>>,
-    pub operations: Arc<Operations<S>>,
+pub(crate) struct World<S = SqliteStore> {
+    pub(crate) factory: Factory,
+    pub(crate) device_ca: LocalIssuer,
+    pub(crate) operator_ca: LocalIssuer,
+    pub(crate) sessions: Arc<Recorded>,
+    pub(crate) registrars: Arc<Registrars<S>>,
+    pub(crate) operations: Arc<Operations<S>>,
     now: Arc<AtomicU64>,
     _folder: tempfile::TempDir,
 }
 
 impl World {
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self::with(|store| store)
     }
 }
 
 impl<S: Store> World<S> {
-    pub fn with(wrap: impl FnOnce(SqliteStore) -> S) -> Self {
+    pub(crate) fn with(wrap: impl FnOnce(SqliteStore) -> S) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let store = Arc::new(wrap(SqliteStore::open(folder.path()).unwrap()));
         let authority = |profile| {
@@ -185,20 +185,20 @@ impl<S: Store> World<S> {
         }
     }
 
-    pub fn store(&self) -> &S {
+    pub(crate) fn store(&self) -> &S {
         self.registrars.store()
     }
 
-    pub fn now(&self) -> UnixTime {
+    pub(crate) fn now(&self) -> UnixTime {
         UnixTime(self.now.load(Ordering::Relaxed))
     }
 
-    pub fn pass(&self, secs: u64) {
+    pub(crate) fn pass(&self, secs: u64) {
         self.now.fetch_add(secs, Ordering::Relaxed);
     }
 
     /// Registers the factory and these devices, as an administrator would.
-    pub async fn admit(&self, devices: &[&Device]) {
+    pub(crate) async fn admit(&self, devices: &[&Device]) {
         let root = muster_issuing::pem::write_certificates(&[self.factory.root.certificate()]);
         self.operations.add_factory_cas(&Caller::local(), &root).await.unwrap();
         let imported = self.operations.import_manifest(&Caller::local(), self.factory.manifest(devices)).await.unwrap();
@@ -206,7 +206,7 @@ impl<S: Store> World<S> {
     }
 
     /// The evidence of a handshake.
-    pub fn verified(&self, chain: &[&[u8]]) -> Result<VerifiedClient, Code> {
+    pub(crate) fn verified(&self, chain: &[&[u8]]) -> Result<VerifiedClient, Code> {
         let factory = [TrustAnchor::from_der(self.factory.root.certificate()).unwrap()];
         let device = [TrustAnchor::from_der(self.device_ca.certificate()).unwrap()];
         let operator = [TrustAnchor::from_der(self.operator_ca.certificate()).unwrap()];
@@ -214,27 +214,27 @@ impl<S: Store> World<S> {
         verify_client(chain, &anchors, &fleet(), self.now(), &[ECDSA_P256_SHA256])
     }
 
-    pub fn by_idevid(&self, device: &Device) -> VerifiedClient {
+    pub(crate) fn by_idevid(&self, device: &Device) -> VerifiedClient {
         self.verified(&[&device.idevid, self.factory.issuing.certificate()]).unwrap()
     }
 
-    pub fn by_ldevid(&self, certificate: &[u8]) -> VerifiedClient {
+    pub(crate) fn by_ldevid(&self, certificate: &[u8]) -> VerifiedClient {
         self.verified(&[certificate]).unwrap()
     }
 
     /// A control message and its answers, decoded.
-    pub async fn say(&self, client: &VerifiedClient, channel: Channel, up: &Up<'_>) -> Vec<Answer> {
+    pub(crate) async fn say(&self, client: &VerifiedClient, channel: Channel, up: &Up<'_>) -> Vec<Answer> {
         self.send(client, channel, &message::encode(up).unwrap()).await
     }
 
-    pub async fn send(&self, client: &VerifiedClient, channel: Channel, bytes: &[u8]) -> Vec<Answer> {
+    pub(crate) async fn send(&self, client: &VerifiedClient, channel: Channel, bytes: &[u8]) -> Vec<Answer> {
         let mut replies = Vec::new();
         self.registrars.message(client, peer(), channel, bytes, &mut |reply| replies.push(reply)).await;
         replies.iter().map(|reply| Answer::read(reply)).collect()
     }
 
     /// Kinds of the audit's records about a device, oldest first.
-    pub async fn history(&self, device: &DeviceId) -> Vec<String> {
+    pub(crate) async fn history(&self, device: &DeviceId) -> Vec<String> {
         let filter = muster_gateway::admin::AuditFilter {
             device: Some(device.clone()),
             after: Some(0),
@@ -248,7 +248,7 @@ impl<S: Store> World<S> {
 
 /// What the gateway said, owned.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub enum Answer {
+pub(crate) enum Answer {
     Welcome { order: Option<u32>, bundle: u32 },
     Issued(Vec<u8>),
     Refused(Code),
@@ -259,7 +259,7 @@ pub enum Answer {
 }
 
 impl Answer {
-    pub fn read(bytes: &[u8]) -> Self {
+    pub(crate) fn read(bytes: &[u8]) -> Self {
         match message::decode_down(bytes).unwrap() {
             Down::Welcome(welcome) => Self::Welcome { order: welcome.order, bundle: welcome.bundle },
             Down::Issued(issued) => Self::Issued(issued.certificate.to_vec()),
@@ -272,24 +272,24 @@ impl Answer {
     }
 }
 
-pub fn hello(active: Option<&Serial>) -> Up<'static> {
+pub(crate) fn hello(active: Option<&Serial>) -> Up<'static> {
     Up::Hello(Hello { active: active.cloned(), candidate: None, bundle: 3, agent: "test".try_into().unwrap() })
 }
 
-pub fn csr(identity: &Identity, key: &KeyPair) -> Vec<u8> {
+pub(crate) fn csr(identity: &Identity, key: &KeyPair) -> Vec<u8> {
     let draft = CsrDraft::new(identity, &key.public_key());
     let signature = key.sign(draft.to_be_signed());
     draft.finish(&signature).to_vec()
 }
 
-pub fn request_pem(identity: &Identity, key: &KeyPair) -> String {
+pub(crate) fn request_pem(identity: &Identity, key: &KeyPair) -> String {
     muster_gateway::admin::pem::write_request(&csr(identity, key))
 }
 
-pub fn serial(certificate: &[u8]) -> Serial {
+pub(crate) fn serial(certificate: &[u8]) -> Serial {
     Certificate::parse(certificate).unwrap().serial().clone()
 }
 
-pub fn public_key(certificate: &[u8]) -> PublicKey {
+pub(crate) fn public_key(certificate: &[u8]) -> PublicKey {
     Certificate::parse(certificate).unwrap().public_key().unwrap()
 }

@@ -49,7 +49,7 @@ async fn a_factory_ca_has_to_be_one() {
     let local = Caller::local();
     let add = async |text: &str| world.operations.add_factory_cas(&local, text).await;
     let device = world.factory.device("pump-1");
-    let expired = muster_issuing::Issuer::create(
+    let expired = Issuer::create(
         Profile::OperatorCa,
         "Long gone",
         KeyPair::generate().unwrap(),
