@@ -211,7 +211,7 @@ impl World {
             Effect::Sign(slot, message) => {
                 let failed = self.random.happens(self.faults.key_fails_per_mille);
                 let answer = match self.boards[device].flash.key(slot) {
-                    Some(key) if !failed => Local::Signed(key.sign(&message)),
+                    Some(key) if !failed => Local::Signed(memory::sign(key, &message)),
                     _ => Local::KeyFailed,
                 };
                 self.answer(device, answer);
@@ -342,7 +342,7 @@ impl World {
         let server: Arc<Vec<u8>> = self.gateway.server_certificate(self.pki, self.now);
         let clock = GatewayClock { floor: core.clock_floor(), civil: board.now(self.now).civil };
         let cas: Vec<&[u8]> = trust.gateway_cas.iter().map(Vec::as_slice).collect();
-        verify_gateway(&[&server], &cas, HOST, clock, &[&memory::DEVICE]).map_err(Failure::GatewayUntrusted)
+        verify_gateway(&[&server], &cas, HOST, clock, &[&*memory::DEVICE]).map_err(Failure::GatewayUntrusted)
     }
 
     /// Whether the key store has the key of a certificate: without it there is no handshake.

@@ -9,6 +9,8 @@ use muster_protocol::pki::{PublicKey, Signature, VerifiedGateway};
 use muster_protocol::slot::SlotId;
 use muster_protocol::time::Millis;
 
+use crate::plan::Order;
+
 /// Names one connection attempt in a world, and the connection that comes of it.
 pub type Epoch = u64;
 
@@ -83,6 +85,8 @@ pub enum Event {
     GatewayUp,
     /// An operator does something.
     Operator,
+    /// An operator does what the plan names.
+    Order(Order),
     /// Somebody at the device wants its key rotated.
     Owner(usize),
     /// Somebody at the device wants it retired.

@@ -3,6 +3,7 @@
 //! [`Power`] counts the bytes of both stores together, so one number names one moment of a device's life. The store
 //! itself keeps the contract of [`SlotStore`] in one of two ways ([`FlashKind`]), and the core has to live with both.
 
+use std::collections::VecDeque;
 use std::future::{Future, ready};
 
 use muster_protocol::slot::SlotId;
@@ -33,6 +34,8 @@ pub enum FlashError {
 pub struct Power {
     written: u64,
     cut_at: Option<u64>,
+    /// Further cuts, counted from the one before.
+    then: VecDeque<u64>,
 }
 
 impl Power {
@@ -47,14 +50,20 @@ impl Power {
         self.cut_at = Some(written);
     }
 
+    /// Lets the power go after so many bytes from now, then again after so many more, and so on.
+    pub fn cut_after_each(&mut self, bytes: &[u64]) {
+        self.then = bytes.iter().copied().collect();
+        self.cut_at = self.then.pop_front().map(|after| self.written + after);
+    }
+
     /// Takes `bytes` one by one; says how many became durable before the power went, if it did.
-    const fn spend(&mut self, bytes: usize) -> Result<(), usize> {
+    fn spend(&mut self, bytes: usize) -> Result<(), usize> {
         let end = self.written + bytes as u64;
         match self.cut_at {
             Some(cut_at) if cut_at < end => {
                 let done = cut_at.saturating_sub(self.written);
                 self.written += done;
-                self.cut_at = None;
+                self.cut_at = self.then.pop_front().map(|after| self.written + after);
                 Err(done as usize)
             }
             _ => {

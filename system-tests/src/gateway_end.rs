@@ -97,7 +97,7 @@ impl World {
             return Err(Failure::Unreachable);
         };
         let anchors = ClientAnchors { factory: &[factory], device: &[device_ca], operator: &[] };
-        verify_client(&[certificate], &anchors, &self.pki.fleet, true_time(self.now), &[&memory::GATEWAY])
+        verify_client(&[certificate], &anchors, &self.pki.fleet, true_time(self.now), &[&*memory::GATEWAY])
             .map_err(Failure::Refused)
     }
 

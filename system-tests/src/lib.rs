@@ -7,12 +7,14 @@
 //! | [`board`], [`flash`] | a simulated device: power, clock, store, connection |
 //! | [`gateway`], [`registry`] | the simulated gateway: sessions, store, CAs |
 //! | [`link`] | the network between them |
+//! | [`seeds`], [`cuts`] | many histories; the power cut at every byte of one life |
 //! | [`invariant`] | what must always hold |
 //! | [`test_pki`] | keys, certificates and bundles for all of it |
 //! | [`contract`] | what every implementation of a seam must keep |
 
 pub mod board;
 pub mod contract;
+pub mod cuts;
 mod device_end;
 pub mod event;
 pub mod flash;
@@ -25,5 +27,6 @@ pub mod live;
 pub mod plan;
 pub mod random;
 pub mod registry;
+pub mod seeds;
 pub mod test_pki;
 pub mod world;

@@ -1,6 +1,7 @@
 //! What a seed means: how many devices, which flash, how long certificates live, and which faults happen how often.
 
 use muster_protocol::device::Settings;
+use muster_protocol::registrar::Act;
 
 use crate::flash::FlashKind;
 use crate::random::Random;
@@ -26,6 +27,21 @@ pub struct Plan {
     pub settings: Settings,
     /// The faults.
     pub faults: Faults,
+    /// What operators do for certain.
+    pub orders: Vec<Order>,
+    /// The first device loses power when so many bytes are durable, each time counted from the cut before.
+    pub cuts: Vec<u64>,
+}
+
+/// An act of an operator that the plan names.
+#[derive(Clone, Copy, Debug)]
+pub struct Order {
+    /// When, in milliseconds.
+    pub at_millis: u64,
+    /// On which device.
+    pub device: usize,
+    /// What.
+    pub act: Act,
 }
 
 /// How often what goes wrong; `_per_mille` of the occasions, `_every_millis` on average, 0 for never.
@@ -109,6 +125,8 @@ impl Plan {
             calm_millis,
             settings: Settings::default(),
             faults,
+            orders: Vec::new(),
+            cuts: Vec::new(),
         }
     }
 
@@ -125,6 +143,8 @@ impl Plan {
             calm_millis: 12 * HOUR,
             settings: Settings::default(),
             faults: Faults::default(),
+            orders: Vec::new(),
+            cuts: Vec::new(),
         }
     }
 }

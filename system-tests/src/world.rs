@@ -168,6 +168,7 @@ impl World {
                 self.operator_acts();
                 self.again(self.faults.operator_every_millis, Event::Operator);
             }
+            Event::Order(order) => self.operate(order.device, order.act),
             Event::Owner(device) => {
                 self.owner_wants_rotation(device);
                 self.again(self.faults.owner_every_millis, Event::Owner(device));
@@ -218,6 +219,10 @@ impl World {
         ] {
             self.again(every, event);
         }
+        for order in self.plan.orders.clone() {
+            self.queue.push(Millis(order.at_millis), Event::Order(order));
+        }
+        self.boards[0].flash.power.cut_after_each(&self.plan.cuts);
         let mut calm = self.plan.chaos_millis;
         if let Some(sleep) = self.plan.long_sleep_millis {
             let at = Millis(self.random.below(calm));

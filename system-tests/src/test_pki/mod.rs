@@ -34,7 +34,7 @@ pub const GATEWAY_CAS: usize = 4;
 /// Devices of one world.
 pub const DEVICES_MAX: usize = 4;
 /// Key pairs in the pool; more than a device makes in one history.
-pub const POOL_KEYS: usize = 1024;
+pub const POOL_KEYS: usize = 512;
 
 /// A device as the factory made it.
 pub struct Manufactured {
