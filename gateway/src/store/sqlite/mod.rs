@@ -29,6 +29,8 @@ mod failure;
 mod open;
 mod read;
 mod schema;
+#[cfg(test)]
+mod tests;
 mod writer;
 
 pub use open::{DATABASE_FILE, LOCK_FILE, OpenError};

@@ -57,6 +57,11 @@ impl Writer {
         Ok((writer, receiver))
     }
 
+    #[cfg(test)]
+    pub(super) const fn connection(&self) -> &Connection {
+        &self.connection
+    }
+
     /// Runs until it is told to close or nobody is left to ask.
     pub(super) fn run(mut self, mut jobs: mpsc::Receiver<Job>) {
         let mut open = true;
@@ -111,7 +116,8 @@ impl Writer {
         }
     }
 
-    fn write(&mut self, transactions: &[Transaction]) -> Vec<StoreResult<Applied>> {
+    /// Writes a group and gives each of its transactions an answer.
+    pub(super) fn write(&mut self, transactions: &[Transaction]) -> Vec<StoreResult<Applied>> {
         let broken = match self.group(transactions) {
             Ok((results, heads)) => {
                 self.heads = heads;
