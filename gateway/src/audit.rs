@@ -14,7 +14,7 @@ use muster_protocol::pki::serial::Serial;
 use muster_protocol::{Code, DeviceId, UnixTime};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-mod chain;
+pub mod chain;
 
 pub use chain::{AuditHead, AuditRecord, Broken, ChainHash, verify, verify_store};
 
