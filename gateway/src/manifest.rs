@@ -142,10 +142,7 @@ fn read(bytes: &[u8], anchors: &[TrustAnchor<'_>], fleet: &FleetId, now: UnixTim
     Ok(Checked { row, devices })
 }
 
-async fn look_for_conflicts<S: Store>(
-    store: &S,
-    devices: &[(DeviceId, KeyFingerprint)],
-) -> Result<(), ImportError> {
+async fn look_for_conflicts<S: Store>(store: &S, devices: &[(DeviceId, KeyFingerprint)]) -> Result<(), ImportError> {
     let look = |(id, key): &(DeviceId, KeyFingerprint)| {
         let (id, key) = (id.clone(), *key);
         async move {

@@ -31,14 +31,14 @@ use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{delete, get, post};
 use axum::{Json, Router};
+use muster_protocol::pki::chain::VerifiedClient;
 use muster_protocol::registrar::Reason;
 use muster_protocol::{Code, DeviceId};
-use muster_protocol::pki::chain::VerifiedClient;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::caller::Caller;
-use super::error::{Blame, OperationError};
+use super::error::{self, Blame, OperationError};
 use super::operations::{AuditFilter, DeviceFilter, NewOperator, NewService, OperationResult, Operations};
 use super::request::document_ids;
 use crate::store::{OperatorRole, Store};
@@ -346,8 +346,7 @@ struct RefusedBody<'a> {
 impl IntoResponse for Refused {
     fn into_response(self) -> Response {
         let Self(error) = self;
-        let body =
-            RefusedBody { v: 1, code: &error.code, message: &error.message, hint: error.hint.as_deref() };
+        let body = RefusedBody { v: 1, code: &error.code, message: &error.message, hint: error.hint.as_deref() };
         let status = StatusCode::from_u16(error.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         (status, Json(body)).into_response()
     }
@@ -369,7 +368,7 @@ fn content_type(headers: &HeaderMap, expected: &str) -> OperationResult<()> {
     if found.eq_ignore_ascii_case(expected) {
         return Ok(());
     }
-    Err(OperationError::request("request.content_type", format!("Content-Type {expected} is expected")))
+    Err(OperationError::request(error::CONTENT_TYPE, format!("Content-Type {expected} is expected")))
 }
 
 fn device_id(text: &str) -> OperationResult<DeviceId> {

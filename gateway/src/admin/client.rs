@@ -49,7 +49,9 @@ impl Client {
         let directory = Directory::open(root)?;
         match UnixStream::connect(directory.admin_socket()) {
             Ok(stream) => Self::running(stream),
-            Err(error) if is_nobody(&error) => Stopped::open(&directory).map(|stopped| Self(Way::Stopped(stopped.into()))),
+            Err(error) if is_nobody(&error) => {
+                Stopped::open(&directory).map(|stopped| Self(Way::Stopped(stopped.into())))
+            }
             Err(error) => Err(Failure::from_error("gateway.socket", "cannot reach the running gateway", &error)
                 .hint(format!("run this as the owner of {}", directory.root().display()))),
         }

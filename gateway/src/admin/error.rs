@@ -76,8 +76,10 @@ impl OperationError {
 
     /// The HTTP status.
     #[must_use]
-    pub const fn status(&self) -> u16 {
+    pub fn status(&self) -> u16 {
         match self.blame {
+            Blame::Request if self.code == Code::MessageOversized.name() => 413,
+            Blame::Request if self.code == CONTENT_TYPE => 415,
             Blame::Request => 400,
             Blame::Caller => 403,
             Blame::Missing => 404,
@@ -103,6 +105,9 @@ impl From<Code> for OperationError {
         }
     }
 }
+
+/// Code of a request whose body is of another type than expected.
+pub(super) const CONTENT_TYPE: &str = "request.content_type";
 
 /// What an operator can do about a refusal.
 const fn hint(code: Code) -> Option<&'static str> {

@@ -43,7 +43,8 @@ fn parse(text: &str) -> Option<UnixTime> {
     let number = |from: usize, to: usize| text.get(from..to)?.parse::<u64>().ok();
     let (year, month, day) = (number(0, 4)?, number(5, 7)?, number(8, 10)?);
     let (hour, minute, second) = (number(11, 13)?, number(14, 16)?, number(17, 19)?);
-    if year < 1970 || !(1..=12).contains(&month) || !(1..=31).contains(&day) || hour > 23 || minute > 59 || second > 59 {
+    if year < 1970 || !(1..=12).contains(&month) || !(1..=31).contains(&day) || hour > 23 || minute > 59 || second > 59
+    {
         return None;
     }
     // Years start in March, so that the leap day is a year's last (after Howard Hinnant's public algorithm).
@@ -75,7 +76,8 @@ mod tests {
 
     #[test]
     fn anything_else_is_no_time() {
-        for text in ["", "2026-02-30T00:00:00Z", "2026-13-01T00:00:00Z", "2026-01-01 00:00:00Z", "1969-12-31T23:59:59Z"] {
+        for text in ["", "2026-02-30T00:00:00Z", "2026-13-01T00:00:00Z", "2026-01-01 00:00:00Z", "1969-12-31T23:59:59Z"]
+        {
             assert_eq!(parse(text), None, "{text}");
         }
     }

@@ -84,13 +84,7 @@ impl<S: Store> Operations<S> {
         lives: Lives,
         installation: Installation,
     ) -> Self {
-        Self {
-            registrars,
-            issuer,
-            lives,
-            installation: ArcSwap::from_pointee(installation),
-            importing: Mutex::new(()),
-        }
+        Self { registrars, issuer, lives, installation: ArcSwap::from_pointee(installation), importing: Mutex::new(()) }
     }
 
     /// Takes new certificates or addresses into what is told.
@@ -120,8 +114,7 @@ impl<S: Store> Operations<S> {
         };
         self.registrars.arrived(client, peer).await.map_err(|code| match code {
             Code::Unavailable => OperationError::from(code),
-            code => OperationError::from(Code::OperatorForbidden)
-                .hint(format!("{}: {}", code.name(), code.text())),
+            code => OperationError::from(Code::OperatorForbidden).hint(format!("{}: {}", code.name(), code.text())),
         })?;
         let operator = self.store().operator(name).await?;
         let operator = operator.ok_or_else(|| OperationError::from(Code::OperatorForbidden))?;

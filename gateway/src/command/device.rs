@@ -140,7 +140,10 @@ impl List {
 impl One {
     fn ask(self, output: &Output, request: impl FnOnce(DeviceId) -> Request, done: &str) -> Result<(), Failure> {
         let acted: Acted = self.place.open()?.ask(request(self.device))?;
-        record(output, &acted, || format!("{}: {done}; it is {} now", acted.device, acted.standing.name()))
+        record(output, &acted, || match acted.standing.name() {
+            standing if standing == done => format!("{}: {done}", acted.device),
+            standing => format!("{}: {done}; it is {standing}", acted.device),
+        })
     }
 }
 

@@ -57,8 +57,9 @@ impl From<AuthorityError> for muster_terminal::Failure {
     fn from(error: AuthorityError) -> Self {
         match error {
             AuthorityError::Directory(error) => error.into(),
-            AuthorityError::Authority { .. } => Self::from_error("directory.authority", "", &error)
-                .hint("put the files of the CA back from a copy"),
+            AuthorityError::Authority { .. } => {
+                Self::from_error("directory.authority", "", &error).hint("put the files of the CA back from a copy")
+            }
             AuthorityError::Fleet(_) => {
                 Self::from_error("directory.fleet", "", &error).hint("put fleet.muster back from a copy")
             }

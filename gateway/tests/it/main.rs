@@ -4,6 +4,7 @@
 #![allow(unreachable_pub)]
 
 mod admin;
+mod command;
 mod config;
 mod edge;
 mod registrar;

@@ -66,8 +66,10 @@ impl<S: Store> Operations<S> {
             certificates.iter().map(|found| CertificateView::new(found, part(record, &found.serial), now)).collect();
         let query = AuditQuery { from: AuditFrom::Newest, device: Some(id.clone()), limit: HISTORY_ROWS };
         let records = self.store().audit_page(query).await?;
-        let (refusals, history) =
-            records.iter().filter_map(AuditView::new).partition::<Vec<_>, _>(|record| record.kind.ends_with(".refused"));
+        let (refusals, history) = records
+            .iter()
+            .filter_map(AuditView::new)
+            .partition::<Vec<_>, _>(|record| record.kind.ends_with(".refused"));
         let sessions = self.registrars.sessions().of(id);
         Ok(DeviceDetails {
             v: VERSION,

@@ -78,8 +78,7 @@ impl<S: Store> Operations<S> {
                 return Err(OperationError::missing("factory_ca.unknown", format!("there is no factory CA {id}"))
                     .hint("see factory-ca list"));
             };
-            let event =
-                self.event(caller, AuditKind::FactoryCaRemoved).detail("ca", id).detail("subject", &ca.subject);
+            let event = self.event(caller, AuditKind::FactoryCaRemoved).detail("ca", id).detail("subject", &ca.subject);
             changes.push(Change::RemoveFactoryCa(*id));
             changes.push(Change::Audit(Box::new(event)));
         }
@@ -99,10 +98,7 @@ impl<S: Store> Operations<S> {
             Ok(import) => import,
             Err(error) => {
                 if !matches!(error, ImportError::Store(_) | ImportError::Interrupted { .. }) {
-                    let event = self
-                        .event(caller, AuditKind::ManifestRefused)
-                        .code(error.code())
-                        .detail("why", &error);
+                    let event = self.event(caller, AuditKind::ManifestRefused).code(error.code()).detail("why", &error);
                     self.registrars.record_refusal(event).await;
                 }
                 return Err(import_error(&error));
@@ -149,8 +145,9 @@ impl<S: Store> Operations<S> {
         let installation = self.installation();
         let own = [&installation.device_ca, &installation.gateway_ca, &installation.operator_ca];
         let is_own = |der: &&Vec<u8>| {
-            Certificate::parse(der)
-                .is_ok_and(|ca| ca.spki_der() == certificate.spki_der() || ca.subject_der() == certificate.subject_der())
+            Certificate::parse(der).is_ok_and(|ca| {
+                ca.spki_der() == certificate.spki_der() || ca.subject_der() == certificate.subject_der()
+            })
         };
         if own.iter().any(is_own) {
             return refuse(Code::CertificateProfile, "it is one of the gateway's own CAs, and no CA has two jobs");

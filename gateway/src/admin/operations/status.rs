@@ -94,9 +94,8 @@ fn certificates(installation: &Installation, cas: &[FactoryCa], now: UnixTime) -
         .filter_map(|(name, der)| {
             let certificate = Certificate::parse(der).ok()?;
             let not_after = certificate.not_after();
-            let expires_in_secs = i64::try_from(not_after.0)
-                .unwrap_or(i64::MAX)
-                .saturating_sub(i64::try_from(now.0).unwrap_or(i64::MAX));
+            let expires_in_secs =
+                i64::try_from(not_after.0).unwrap_or(i64::MAX).saturating_sub(i64::try_from(now.0).unwrap_or(i64::MAX));
             let subject = subject(&certificate, name);
             Some(OwnCertificateView { name: name.to_owned(), subject, not_after: not_after.into(), expires_in_secs })
         })

@@ -94,7 +94,7 @@ async fn admins_do_the_rest() {
     };
     let bytes = world.factory.manifest(&[&device]);
     let (status, _) = admin.send(manifest("text/plain", bytes.clone())).await;
-    assert_eq!(status, StatusCode::BAD_REQUEST);
+    assert_eq!(status, StatusCode::UNSUPPORTED_MEDIA_TYPE);
     let (status, body) = admin.send(manifest("application/octet-stream", bytes)).await;
     assert_eq!((status, &body["added"]), (StatusCode::OK, &json!(1)), "{body}");
 
@@ -158,7 +158,7 @@ async fn another_site_cannot_use_an_operators_browser() {
         .body(Body::from("a=b"))
         .unwrap();
     let (status, body) = person.send(form).await;
-    assert_eq!((status, &body["code"]), (StatusCode::BAD_REQUEST, &json!("request.content_type")));
+    assert_eq!((status, &body["code"]), (StatusCode::UNSUPPORTED_MEDIA_TYPE, &json!("request.content_type")));
     assert_eq!(person.get("/devices/pump-1").await.1["standing"], "expected");
 }
 

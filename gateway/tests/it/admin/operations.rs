@@ -49,13 +49,9 @@ async fn a_factory_ca_has_to_be_one() {
     let local = Caller::local();
     let add = async |text: &str| world.operations.add_factory_cas(&local, text).await;
     let device = world.factory.device("pump-1");
-    let expired = Issuer::create(
-        Profile::OperatorCa,
-        "Long gone",
-        KeyPair::generate().unwrap(),
-        UnixTime(NOW - 4000 * 86_400),
-    )
-    .unwrap();
+    let expired =
+        Issuer::create(Profile::OperatorCa, "Long gone", KeyPair::generate().unwrap(), UnixTime(NOW - 4000 * 86_400))
+            .unwrap();
     for (what, der, code) in [
         ("a leaf", device.idevid.as_slice(), "certificate.wrong_usage"),
         ("an expired one", expired.certificate(), "certificate.expired"),

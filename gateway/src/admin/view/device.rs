@@ -1,0 +1,218 @@
+//! Devices, their certificates, sessions and telemetry.
+
+use std::net::SocketAddr;
+
+use muster_protocol::pki::key::KeyFingerprint;
+use muster_protocol::pki::serial::Serial;
+use muster_protocol::registrar::{Reason, Standing};
+use muster_protocol::{DeviceId, UnixTime};
+use serde::{Deserialize, Serialize};
+
+use super::AuditView;
+use crate::admin::instant::Instant;
+use crate::store::{Certificate, Device};
+
+/// A device in a list.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct DeviceRow {
+    /// Its id.
+    pub id: DeviceId,
+    /// Where it stands.
+    pub standing: Standing,
+    /// Product name.
+    pub product: String,
+    /// Lot.
+    pub lot: String,
+    /// Serial number of its current certificate.
+    pub serial: Option<Serial>,
+    /// When that certificate expires.
+    pub expires_at: Option<Instant>,
+    /// When it was last heard of.
+    pub last_seen_at: Option<Instant>,
+    /// Whether it has a session now.
+    pub online: bool,
+    /// When it came into the registry.
+    pub created_at: Instant,
+    /// When its record was last written.
+    pub updated_at: Instant,
+}
+
+impl DeviceRow {
+    pub(in crate::admin) fn new(device: &Device, online: bool) -> Self {
+        let current = device.record.current.as_ref();
+        Self {
+            id: device.id().clone(),
+            standing: device.record.standing,
+            product: device.product.clone(),
+            lot: device.lot.clone(),
+            serial: current.map(|credential| credential.serial.clone()),
+            expires_at: current.map(|credential| credential.not_after.into()),
+            last_seen_at: device.last_seen_at.map(Instant),
+            online,
+            created_at: device.created_at.into(),
+            updated_at: device.updated_at.into(),
+        }
+    }
+}
+
+/// Everything about one device.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct DeviceDetails {
+    /// Version of the answer.
+    pub v: u8,
+    /// What the list shows.
+    #[serde(flatten)]
+    pub row: DeviceRow,
+    /// Key of its IDevID.
+    pub idevid: KeyFingerprint,
+    /// The manifest that named it.
+    pub manifest: Option<String>,
+    /// Why it is suspended or revoked.
+    pub reason: Option<Reason>,
+    /// Where a suspended device stood.
+    pub suspended_from: Option<Standing>,
+    /// Number of a rotation that was ordered and has not happened yet.
+    pub ordered_rotation: Option<u32>,
+    /// Its certificates, newest first.
+    pub certificates: Vec<CertificateView>,
+    /// Its live sessions.
+    pub sessions: Vec<SessionView>,
+    /// What it said of itself last.
+    pub telemetry: Option<TelemetryView>,
+    /// What happened to it, newest first.
+    pub history: Vec<AuditView>,
+    /// What it was refused lately, newest first.
+    pub refusals: Vec<AuditView>,
+}
+
+/// What a certificate is to its holder.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Part {
+    /// In force and confirmed.
+    Current,
+    /// Accepted until the device has stored its successor.
+    Previous,
+    /// Issued, not confirmed.
+    Candidate,
+    /// Nothing any more.
+    None,
+}
+
+impl Part {
+    /// The stable name.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Current => "current",
+            Self::Previous => "previous",
+            Self::Candidate => "candidate",
+            Self::None => "none",
+        }
+    }
+}
+
+/// What is true of a certificate now.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum CertificateStanding {
+    /// Within its dates and not withdrawn.
+    Good,
+    /// Its time is over.
+    Expired,
+    /// Withdrawn.
+    Withdrawn,
+}
+
+impl CertificateStanding {
+    /// The stable name.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Good => "good",
+            Self::Expired => "expired",
+            Self::Withdrawn => "withdrawn",
+        }
+    }
+}
+
+/// A certificate.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct CertificateView {
+    /// Its serial number.
+    pub serial: Serial,
+    /// Its key.
+    pub key: KeyFingerprint,
+    /// What it is to its holder.
+    pub part: Part,
+    /// What is true of it now.
+    pub status: CertificateStanding,
+    /// Valid from.
+    pub not_before: Instant,
+    /// Valid until.
+    pub not_after: Instant,
+    /// When it was issued.
+    pub issued_at: Instant,
+    /// When it was withdrawn.
+    pub withdrawn_at: Option<Instant>,
+    /// Why it was withdrawn.
+    pub reason: Option<Reason>,
+}
+
+impl CertificateView {
+    pub(in crate::admin) fn new(certificate: &Certificate, part: Part, now: UnixTime) -> Self {
+        let status = match certificate.withdrawn {
+            Some(_) => CertificateStanding::Withdrawn,
+            None if certificate.not_after < now => CertificateStanding::Expired,
+            None => CertificateStanding::Good,
+        };
+        Self {
+            serial: certificate.serial.clone(),
+            key: certificate.key,
+            part,
+            status,
+            not_before: certificate.not_before.into(),
+            not_after: certificate.not_after.into(),
+            issued_at: certificate.issued_at.into(),
+            withdrawn_at: certificate.withdrawn.map(|withdrawal| withdrawal.at.into()),
+            reason: certificate.withdrawn.map(|withdrawal| withdrawal.reason),
+        }
+    }
+}
+
+/// A live session.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct SessionView {
+    /// Address at the other end.
+    pub peer: SocketAddr,
+    /// When it was opened.
+    pub since: Instant,
+    /// Serial number of the certificate that it was opened with.
+    pub serial: Serial,
+    /// `idevid` or `ldevid`.
+    pub credential: String,
+    /// Version of MQTT.
+    pub mqtt: String,
+}
+
+/// What a device said of itself last. Hostile text.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct TelemetryView {
+    /// When it came.
+    pub at: Instant,
+    /// The payload, what is no UTF-8 replaced.
+    pub text: String,
+}
+
+/// What an act came to.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct Acted {
+    /// Version of the answer.
+    pub v: u8,
+    /// The device.
+    pub device: DeviceId,
+    /// The act.
+    pub act: String,
+    /// Where the device stands now.
+    pub standing: Standing,
+}
