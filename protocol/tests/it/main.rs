@@ -1,4 +1,11 @@
-//! Tests of the core from outside, on a host: certificates made by other crates, requests read by other tools.
+//! Tests of the core from outside, on a host: certificates made by other crates, requests read by other tools, formats
+//! held to their golden bytes, lives lived step by step.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod documents;
+mod manifest;
+mod message;
 mod pki;
+mod slot;
+mod trust;
+mod vectors;

@@ -12,30 +12,30 @@ use rcgen::{
 };
 
 /// 2026-01-01T00:00:00Z, the moment at which tests judge.
-pub(super) const NOW: UnixTime = UnixTime(1_767_225_600);
-pub(super) const DAY: u64 = 86_400;
+pub(crate) const NOW: UnixTime = UnixTime(1_767_225_600);
+pub(crate) const DAY: u64 = 86_400;
 
-pub(super) fn fleet() -> FleetId {
+pub(crate) fn fleet() -> FleetId {
     FleetId::new("acme").unwrap()
 }
 
-pub(super) fn device() -> Identity {
+pub(crate) fn device() -> Identity {
     Identity::device(fleet(), DeviceId::new("dev-1").unwrap())
 }
 
-pub(super) fn identity(uri: &str) -> Identity {
+pub(crate) fn identity(uri: &str) -> Identity {
     Identity::from_san(uri).unwrap()
 }
 
 /// A P-256 key that follows from a number.
 #[derive(Clone)]
-pub(super) struct Key {
+pub(crate) struct Key {
     secret: SigningKey,
     point: Vec<u8>,
 }
 
 impl Key {
-    pub(super) fn new(number: u8) -> Self {
+    pub(crate) fn new(number: u8) -> Self {
         let mut scalar = [number; 32];
         scalar[0] = 1;
         let secret = SigningKey::from_slice(&scalar).unwrap();
@@ -43,11 +43,11 @@ impl Key {
         Self { secret, point }
     }
 
-    pub(super) fn public(&self) -> PublicKey {
+    pub(crate) fn public(&self) -> PublicKey {
         PublicKey::from_sec1(&self.point).unwrap()
     }
 
-    pub(super) fn sign_bytes(&self, message: &[u8]) -> Signature {
+    pub(crate) fn sign_bytes(&self, message: &[u8]) -> Signature {
         let signature: p256::ecdsa::Signature = self.secret.sign(message);
         Signature::from_slice(&signature.to_bytes()).unwrap()
     }
@@ -71,7 +71,7 @@ impl rcgen::SigningKey for Key {
 
 /// A certificate in the making.
 #[derive(Clone)]
-pub(super) struct Recipe(pub(super) CertificateParams);
+pub(crate) struct Recipe(pub(super) CertificateParams);
 
 fn blank() -> CertificateParams {
     let mut params = CertificateParams::default();
@@ -82,7 +82,7 @@ fn blank() -> CertificateParams {
 
 impl Recipe {
     /// A CA valid from 2020 to 2040.
-    pub(super) fn ca(name: &str, path_len: Option<u8>) -> Self {
+    pub(crate) fn ca(name: &str, path_len: Option<u8>) -> Self {
         let mut params = blank();
         params.distinguished_name.push(DnType::CommonName, name);
         params.is_ca = IsCa::Ca(path_len.map_or(BasicConstraints::Unconstrained, BasicConstraints::Constrained));
@@ -92,7 +92,7 @@ impl Recipe {
     }
 
     /// An end entity with one SAN, valid for a week around [`NOW`], without key purposes.
-    pub(super) fn leaf(uri: &str) -> Self {
+    pub(crate) fn leaf(uri: &str) -> Self {
         let mut params = blank();
         params.subject_alt_names = vec![SanType::URI(uri.try_into().unwrap())];
         params.distinguished_name.push(
@@ -104,11 +104,11 @@ impl Recipe {
         Self(params).valid(NOW.0 - DAY, NOW.0 + 6 * DAY)
     }
 
-    pub(super) fn client(uri: &str) -> Self {
+    pub(crate) fn client(uri: &str) -> Self {
         Self::leaf(uri).purposes(&[ExtendedKeyUsagePurpose::ClientAuth])
     }
 
-    pub(super) fn server(names: &[&str]) -> Self {
+    pub(crate) fn server(names: &[&str]) -> Self {
         let mut recipe = Self::leaf("urn:x:gateway").purposes(&[ExtendedKeyUsagePurpose::ServerAuth]);
         recipe.0.subject_alt_names = names
             .iter()
@@ -122,40 +122,40 @@ impl Recipe {
         recipe
     }
 
-    pub(super) fn valid(mut self, not_before: u64, not_after: u64) -> Self {
+    pub(crate) fn valid(mut self, not_before: u64, not_after: u64) -> Self {
         let epoch = rcgen::date_time_ymd(1970, 1, 1);
         self.0.not_before = epoch + Duration::from_secs(not_before);
         self.0.not_after = epoch + Duration::from_secs(not_after);
         self
     }
 
-    pub(super) fn purposes(mut self, purposes: &[ExtendedKeyUsagePurpose]) -> Self {
+    pub(crate) fn purposes(mut self, purposes: &[ExtendedKeyUsagePurpose]) -> Self {
         self.0.extended_key_usages = purposes.to_vec();
         self
     }
 
-    pub(super) fn usages(mut self, usages: &[KeyUsagePurpose]) -> Self {
+    pub(crate) fn usages(mut self, usages: &[KeyUsagePurpose]) -> Self {
         self.0.key_usages = usages.to_vec();
         self
     }
 
-    pub(super) fn sans(mut self, names: &[SanType]) -> Self {
+    pub(crate) fn sans(mut self, names: &[SanType]) -> Self {
         self.0.subject_alt_names = names.to_vec();
         self
     }
 
-    pub(super) fn serial(mut self, content: &[u8]) -> Self {
+    pub(crate) fn serial(mut self, content: &[u8]) -> Self {
         self.0.serial_number = Some(SerialNumber::from_slice(content));
         self
     }
 
-    pub(super) fn with(mut self, change: impl FnOnce(&mut CertificateParams)) -> Self {
+    pub(crate) fn with(mut self, change: impl FnOnce(&mut CertificateParams)) -> Self {
         change(&mut self.0);
         self
     }
 
     /// An extension that nobody knows.
-    pub(super) fn unknown_extension(self, criticality: Criticality) -> Self {
+    pub(crate) fn unknown_extension(self, criticality: Criticality) -> Self {
         self.with(|params| {
             let mut extension = CustomExtension::from_oid_content(&[1, 3, 6, 1, 4, 1, 99999, 1], vec![0x05, 0x00]);
             extension.set_criticality(criticality == Criticality::Critical);
@@ -163,37 +163,37 @@ impl Recipe {
         })
     }
 
-    pub(super) fn self_signed(&self, key: &Key) -> Vec<u8> {
+    pub(crate) fn self_signed(&self, key: &Key) -> Vec<u8> {
         self.0.self_signed(key).unwrap().der().to_vec()
     }
 
-    pub(super) fn signed_by(&self, key: &impl PublicKeyData, issuer: &Ca) -> Vec<u8> {
+    pub(crate) fn signed_by(&self, key: &impl PublicKeyData, issuer: &Ca) -> Vec<u8> {
         let issuer = Issuer::from_params(&issuer.recipe.0, issuer.key.clone());
         self.0.signed_by(key, &issuer).unwrap().der().to_vec()
     }
 }
 
 #[derive(Clone, Copy, Eq, PartialEq)]
-pub(super) enum Criticality {
+pub(crate) enum Criticality {
     Critical,
     Ordinary,
 }
 
 /// A CA with its certificate.
 #[derive(Clone)]
-pub(super) struct Ca {
-    pub(super) recipe: Recipe,
-    pub(super) key: Key,
-    pub(super) der: Vec<u8>,
+pub(crate) struct Ca {
+    pub(crate) recipe: Recipe,
+    pub(crate) key: Key,
+    pub(crate) der: Vec<u8>,
 }
 
 impl Ca {
-    pub(super) fn root(recipe: Recipe, key: Key) -> Self {
+    pub(crate) fn root(recipe: Recipe, key: Key) -> Self {
         let der = recipe.self_signed(&key);
         Self { recipe, key, der }
     }
 
-    pub(super) fn under(issuer: &Self, recipe: Recipe, key: Key) -> Self {
+    pub(crate) fn under(issuer: &Self, recipe: Recipe, key: Key) -> Self {
         let recipe = recipe.with(|params| params.use_authority_key_identifier_extension = true);
         let der = recipe.signed_by(&key, issuer);
         Self { recipe, key, der }
@@ -201,16 +201,16 @@ impl Ca {
 }
 
 /// The CAs of one fleet.
-pub(super) struct World {
-    pub(super) factory_root: Ca,
-    pub(super) factory: Ca,
-    pub(super) device_ca: Ca,
-    pub(super) operator_ca: Ca,
-    pub(super) gateway_ca: Ca,
+pub(crate) struct World {
+    pub(crate) factory_root: Ca,
+    pub(crate) factory: Ca,
+    pub(crate) device_ca: Ca,
+    pub(crate) operator_ca: Ca,
+    pub(crate) gateway_ca: Ca,
 }
 
 impl World {
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let factory_root = Ca::root(Recipe::ca("factory root", None), Key::new(1));
         let factory = Ca::under(&factory_root, Recipe::ca("factory line 1", Some(0)), Key::new(2));
         Self {
@@ -224,7 +224,7 @@ impl World {
 }
 
 /// Replaces the one place where `from` stands by `to`, of the same length.
-pub(super) fn patch(bytes: &[u8], from: &[u8], to: &[u8]) -> Vec<u8> {
+pub(crate) fn patch(bytes: &[u8], from: &[u8], to: &[u8]) -> Vec<u8> {
     assert_eq!(from.len(), to.len());
     let places: Vec<_> = bytes.windows(from.len()).enumerate().filter(|(_, window)| *window == from).collect();
     assert_eq!(places.len(), 1, "{from:02x?} stands there {} times", places.len());
@@ -235,7 +235,7 @@ pub(super) fn patch(bytes: &[u8], from: &[u8], to: &[u8]) -> Vec<u8> {
 }
 
 /// Takes the signature off a certificate or request of ours, changes the signed part, and signs it anew.
-pub(super) fn forge(der: &[u8], key: &Key, change: impl FnOnce(&[u8]) -> Vec<u8>) -> Vec<u8> {
+pub(crate) fn forge(der: &[u8], key: &Key, change: impl FnOnce(&[u8]) -> Vec<u8>) -> Vec<u8> {
     let header = if der[1] == 0x82 { 4 } else { 3 };
     let body = &der[header..];
     let (inner_header, length) = match body[1] {
@@ -248,7 +248,7 @@ pub(super) fn forge(der: &[u8], key: &Key, change: impl FnOnce(&[u8]) -> Vec<u8>
 }
 
 /// `SEQUENCE { part, ecdsa-with-SHA256, signature }`.
-pub(super) fn signed(part: &[u8], key: &Key) -> Vec<u8> {
+pub(crate) fn signed(part: &[u8], key: &Key) -> Vec<u8> {
     let mut content = part.to_vec();
     content.extend([0x30, 0x0a, 0x06, 0x08, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x04, 0x03, 0x02]);
     let mut signature = vec![0];
@@ -257,7 +257,7 @@ pub(super) fn signed(part: &[u8], key: &Key) -> Vec<u8> {
     tlv(0x30, &content)
 }
 
-pub(super) fn tlv(tag: u8, content: &[u8]) -> Vec<u8> {
+pub(crate) fn tlv(tag: u8, content: &[u8]) -> Vec<u8> {
     let mut bytes = vec![tag];
     match u16::try_from(content.len()).unwrap().to_be_bytes() {
         [0, low @ 0..=0x7f] => bytes.push(low),

@@ -6,6 +6,6 @@ mod chain_gateway;
 mod chain_issuer;
 mod csr;
 mod lint;
-mod maker;
+pub(crate) mod maker;
 mod mutation;
 mod values;
