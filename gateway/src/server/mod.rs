@@ -313,6 +313,12 @@ impl Gateway {
         &self.keeper.live
     }
 
+    /// The CAs that clients are checked against.
+    #[must_use]
+    pub fn anchors(&self) -> &Arc<LiveAnchors> {
+        &self.anchors
+    }
+
     /// Reads settings, fleet file, CAs and server certificate again, without dropping anybody. What cannot be read leaves
     /// everything as it is.
     ///

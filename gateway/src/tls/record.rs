@@ -7,7 +7,7 @@ use std::time::Duration;
 use muster_protocol::pki::chain::{Role, VerifiedClient};
 use muster_protocol::pki::serial::Serial;
 use muster_protocol::{Code, Identity, UnixTime};
-use rustls::{AlertDescription, ServerConnection};
+use rustls::{AlertDescription, ProtocolVersion, ServerConnection};
 use tracing::{debug, info, warn};
 
 use super::verifier::Claim;
@@ -58,7 +58,10 @@ impl Negotiated {
     #[must_use]
     pub fn of(connection: &ServerConnection) -> Self {
         Self {
-            version: connection.protocol_version().and_then(|version| version.as_str()),
+            version: connection.protocol_version().map(|version| match version {
+                ProtocolVersion::TLSv1_3 => "TLS 1.3",
+                _ => "other",
+            }),
             suite: connection.negotiated_cipher_suite().and_then(|suite| suite.suite().as_str()),
             group: connection.negotiated_key_exchange_group().and_then(|group| group.name().as_str()),
         }
