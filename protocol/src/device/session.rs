@@ -130,6 +130,12 @@ impl Device {
     fn refused(&mut self, now: Now, refused: Refused, credential: Credential) {
         let Refused { code, retry_after_secs } = refused;
         self.push(Action::Event(Event::Refused(code)));
+        if !matches!(self.link, Link::Open { welcomed: true, .. }) {
+            // The hello itself was refused: nothing can be asked on this session.
+            self.push(Action::Disconnect);
+            self.disconnected(now, super::Failure::Refused(code));
+            return;
+        }
         if let Link::Open { answer_by, .. } = &mut self.link {
             *answer_by = None;
         }
@@ -170,7 +176,6 @@ impl Device {
                 }
                 Disposition::Retry | Disposition::AskOperator => self.request_refused(now, code, retry_after_secs),
             },
-            // The hello itself was refused.
             _ => {
                 self.push(Action::Disconnect);
                 self.disconnected(now, super::Failure::Refused(code));
