@@ -32,9 +32,13 @@ impl Device {
     fn welcome(&mut self, now: Now, welcome: &Welcome, credential: Credential) {
         self.clock.tell(welcome.time, now);
         self.raise_floor(welcome.time, now);
+        let asked = self.state.request_mut().is_some_and(|request| request.step == Step::Asked);
         if let Link::Open { welcomed, answer_by, .. } = &mut self.link {
             *welcomed = true;
-            *answer_by = None;
+            // A welcome that comes twice does not answer the request that was made in between.
+            if !asked {
+                *answer_by = None;
+            }
         }
         if welcome.order.is_some() {
             self.want_rotation();
