@@ -94,6 +94,8 @@ impl Device {
             self.supersede(active);
         }
         self.state = State::Operational(Operational { active: candidate });
+        // What was wanted has happened; an order that is still open comes with the next welcome.
+        self.rotate_wanted = false;
         // The gateway revokes the old certificate only when it hears that the new one is stored.
         self.push(Action::Hello);
         self.expect_answer(now);

@@ -196,7 +196,7 @@ impl Device {
             Input::Disconnected(failure) => self.disconnected(now, failure),
             Input::Message(bytes) => self.message(now, bytes),
             Input::Bundle(signed) => self.offer_bundle(now, signed),
-            Input::Rotate => self.rotate_wanted = true,
+            Input::Rotate => self.want_rotation(),
             Input::Retire => self.retire(now),
             Input::Timeout => {}
         }

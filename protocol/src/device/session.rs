@@ -52,7 +52,7 @@ impl Device {
     }
 
     /// Takes an order only while there is nothing to rotate already: the gateway repeats it in its next welcome.
-    fn want_rotation(&mut self) {
+    pub(super) fn want_rotation(&mut self) {
         if matches!(self.state, State::Operational(_)) {
             self.rotate_wanted = true;
         }
