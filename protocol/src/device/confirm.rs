@@ -11,7 +11,7 @@ use crate::time::Now;
 
 use super::link::spent;
 use super::state::{Confirming, Lapsed, Link, Manufactured, Operational, Probe, State};
-use super::{Action, Credential, Device, Event, Failure};
+use super::{Action, Credential, Device, Event, Failure, Settings};
 
 impl Device {
     pub(super) fn connect_on_trial(&mut self, now: Now, confirming: Confirming) {
@@ -47,12 +47,19 @@ impl Device {
         }
         self.give_up(candidate);
         self.push(Action::Event(Event::RolledBack));
-        self.rotate_not_before = now.uptime.plus(self.settings.operator_backoff_millis_min);
+        // Whatever is wrong with the candidate may be wrong with the next one: each costs a certificate.
+        let Settings { operator_backoff_millis_min: min, operator_backoff_millis_max: max, .. } = self.settings;
+        let again_at = now.uptime.plus(self.rollbacks.next(min, max));
+        self.rotate_not_before = again_at;
         self.state = match (credential, active) {
             (Credential::Slot(active), _) => State::Operational(Operational { active }),
             (Credential::Idevid, Some(active)) => State::Lapsed(Lapsed { active }),
             (Credential::Idevid, None) => State::Manufactured(Manufactured),
         };
+        if credential == Credential::Idevid {
+            self.hang_up(now);
+            self.link = Link::Down { retry_at: again_at };
+        }
     }
 
     pub(super) fn trial_failed(&mut self, now: Now, confirming: Confirming, credential: Credential, failure: Failure) {
@@ -96,6 +103,7 @@ impl Device {
         self.state = State::Operational(Operational { active: candidate });
         // What was wanted has happened; an order that is still open comes with the next welcome.
         self.rotate_wanted = false;
+        self.rollbacks.reset();
         // The gateway revokes the old certificate only when it hears that the new one is stored.
         self.push(Action::Hello);
         self.expect_answer(now);

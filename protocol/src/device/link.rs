@@ -67,8 +67,10 @@ impl Device {
         if let State::Confirming(confirming) = self.state {
             self.connected_on_trial(now, confirming, credential);
         }
-        self.push(Action::Hello);
-        self.expect_answer(now);
+        if matches!(self.link, Link::Open { .. }) {
+            self.push(Action::Hello);
+            self.expect_answer(now);
+        }
     }
 
     pub(super) fn connect_failed(&mut self, now: Now, failure: Failure) {

@@ -100,6 +100,8 @@ pub struct Device {
     state: State,
     link: Link,
     backoff: Backoff,
+    /// Waits between rotations of which each was rolled back; only a confirmation ends them.
+    rollbacks: Backoff,
     /// The end of the gateway's certificate: what it says about time is believed up to there.
     gateway_not_after: UnixTime,
     /// A rotation that somebody asked for and that waits for a session.
@@ -159,6 +161,7 @@ impl Device {
             state: State::Manufactured(Manufactured),
             link: Link::Down { retry_at: now.uptime },
             backoff: Backoff::new(seed),
+            rollbacks: Backoff::new(seed.rotate_left(32)),
             gateway_not_after: UnixTime(0),
             rotate_wanted: false,
             rotate_not_before: Millis(0),
