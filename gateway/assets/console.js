@@ -1,7 +1,7 @@
 // Keeps a page up to date: when the gateway says that something changed, and whenever the stream was opened (again), it
 // reads the page again and puts the parts marked data-live in place. It never moves the focus, and under the pointer
-// or the focus it changes texts but never the order of things; rows that come or go wait there until somebody says
-// "Show". Without it every page still works.
+// or the focus it changes texts but never the order of things; rows and links that come or go wait there until
+// somebody says "Show". Without it every page still works.
 
 const announcement = document.getElementById("live");
 const show = document.getElementById("show");
@@ -14,8 +14,10 @@ function announce(text, offer = false) {
   show.hidden = !offer;
 }
 
+// Text that changes under the pointer harms nobody; a row or a link that moves away from under it does.
 function isInUse(node) {
-  return node.matches(":hover") || node.contains(document.activeElement);
+  if (node.contains(document.activeElement)) return true;
+  return node.matches(":hover") && (node.nodeName === "TBODY" || node.querySelector("a, button, summary") !== null);
 }
 
 function sameShape(old, fresh) {
@@ -50,7 +52,14 @@ function put(old, fresh, force) {
   }
   if (!force && isInUse(old)) return false;
   takeAttributes(old, fresh);
-  old.replaceChildren(...[...fresh.childNodes].map((child) => document.importNode(child, true)));
+  // Rows that were there before are kept, with what somebody has opened in them.
+  const kept = new Map([...old.children].filter((child) => child.dataset.key).map((child) => [child.dataset.key, child]));
+  const next = theirs.map((child) => {
+    const known = kept.get(child.dataset?.key);
+    if (known) put(known, child, true);
+    return known ?? document.importNode(child, true);
+  });
+  old.replaceChildren(...next);
   return true;
 }
 

@@ -155,7 +155,7 @@ fn verify(
     let cas: Vec<&[u8]> = announced.gateway_cas.iter().map(Vec::as_slice).collect();
     // rustls keeps its own copy of the key, in memory that it erases.
     let key = PrivateKeyDer::Pkcs8(key.to_der()?.to_vec().into());
-    Ok(Credential::verify(&chain, key, &cas, announced.names.iter().map(String::as_str), now)?)
+    Ok(Credential::verify(&chain, &key, &cas, announced.names.iter().map(String::as_str), now)?)
 }
 
 fn gateway_ca(directory: &Directory) -> Result<Issuer, ServerCertificateError> {

@@ -45,6 +45,8 @@ pub struct Board {
     pub answers_until: Millis,
     /// Connection attempts of the last minute of this life.
     pub connects: VecDeque<Millis>,
+    /// Certificates of the last hour of this life.
+    pub issued: VecDeque<Millis>,
     /// What is stored, decoded; renewed after each change.
     pub stored: Stored,
     /// Its owner gave it up.
@@ -133,6 +135,7 @@ impl Board {
             timer_at: None,
             answers_until: Millis(0),
             connects: VecDeque::new(),
+            issued: VecDeque::new(),
             stored: Stored::default(),
             owner_retired: false,
             operational_at: None,

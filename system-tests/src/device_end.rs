@@ -64,6 +64,7 @@ impl World {
         board.boot += 1;
         board.booted_at = self.now;
         board.connects.clear();
+        board.issued.clear();
         board.timer += 1;
         board.timer_at = None;
         board.answers_until = self.now;

@@ -83,6 +83,10 @@ pub enum Event {
     GatewayCrash,
     /// It runs again.
     GatewayUp,
+    /// The gateway's device CA goes missing among its trust anchors.
+    Distrust,
+    /// It is back.
+    TrustAgain,
     /// An operator does something.
     Operator,
     /// An operator does what the plan names.
@@ -114,6 +118,7 @@ impl Event {
                 | Self::LinkBreaks(_)
                 | Self::Offline(_)
                 | Self::GatewayCrash
+                | Self::Distrust
                 | Self::Operator
                 | Self::Owner(_)
                 | Self::OwnerRetires(_)

@@ -23,6 +23,8 @@ pub struct Gateway {
     pub kept_out: Vec<Option<Code>>,
     /// Certificates that an operator withdrew.
     pub withdrawn_by_operator: BTreeSet<Serial>,
+    /// Whether certificates of its own device CA are trusted.
+    pub trusts_device_ca: bool,
     up: bool,
     context: Context,
     server_ca: usize,
@@ -49,6 +51,7 @@ impl Gateway {
             sessions: BTreeMap::new(),
             kept_out: vec![None; devices],
             withdrawn_by_operator: BTreeSet::new(),
+            trusts_device_ca: true,
             up: true,
             context: Context { fleet: pki.fleet.clone(), bundle: 1 },
             server_ca: 0,

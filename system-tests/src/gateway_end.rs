@@ -96,7 +96,9 @@ impl World {
         let (Ok(factory), Ok(device_ca)) = (anchor(&self.pki.factory), anchor(&self.pki.device_ca)) else {
             return Err(Failure::Unreachable);
         };
-        let anchors = ClientAnchors { factory: &[factory], device: &[device_ca], operator: &[] };
+        let device_cas = [device_ca];
+        let device_cas = if self.gateway.trusts_device_ca { &device_cas[..] } else { &[] };
+        let anchors = ClientAnchors { factory: &[factory], device: device_cas, operator: &[] };
         verify_client(&[certificate], &anchors, &self.pki.fleet, true_time(self.now), &[&*memory::GATEWAY])
             .map_err(Failure::Refused)
     }
@@ -148,6 +150,19 @@ impl World {
             self.history.note(self.now, "gateway", format_args!("runs"));
             self.gateway.start();
         }
+    }
+
+    /// Somebody spoils the gateway's trust anchors, and repairs them later.
+    pub(crate) fn distrust(&mut self) {
+        if self.faults.distrust_every_millis == 0 {
+            return;
+        }
+        self.history.note(self.now, "gateway", format_args!("does not trust its device CA"));
+        self.gateway.trusts_device_ca = false;
+        let wait = self.random.between(1_000, self.faults.distrust_millis_max.max(1_000));
+        self.queue.push(self.now.plus(wait), Event::TrustAgain);
+        let next = self.random.between(1, self.faults.distrust_every_millis * 2);
+        self.queue.push(self.now.plus(wait + next), Event::Distrust);
     }
 
     /// The next step of a change of gateway CAs; connected devices hear of a new bundle.

@@ -29,7 +29,7 @@ impl History {
     pub fn note(&mut self, at: Millis, who: impl fmt::Display, what: fmt::Arguments<'_>) {
         self.events += 1;
         // Writing into a hash does not fail.
-        let _ = write!(self.hash, "{} {who} {what}\n", at.0);
+        let _ = writeln!(self.hash, "{} {who} {what}", at.0);
         if let Some(lines) = &mut self.lines {
             lines.push(format!("{} {who}: {what}", Elapsed(at)));
         }

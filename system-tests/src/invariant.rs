@@ -37,11 +37,14 @@ pub const ALWAYS: &[Invariant] = &[
     ("registry_counts_on_stored_certificates", registry_counts_on_stored_certificates),
     ("trial_count_bounded", trial_count_bounded),
     ("no_hot_loops", no_hot_loops),
+    ("no_issuing_storm", no_issuing_storm),
     ("clock_floor_has_passed", clock_floor_has_passed),
 ];
 
 /// More attempts than any back-off allows: doubling from half a second, candidate and fallback in turns.
 const CONNECTS_PER_MINUTE_MAX: usize = 24;
+/// More certificates than a device without reboots asks for: operators and owners want rotations, candidates fail.
+const ISSUED_PER_HOUR_MAX: usize = 12;
 
 /// A device that once stored a confirmed credential always has one, with its key: the old one or the new one.
 pub fn device_never_without_way_back(world: &World) -> Result<(), String> {
@@ -152,6 +155,17 @@ pub fn no_hot_loops(world: &World) -> Result<(), String> {
     Ok(())
 }
 
+/// A device does not use up serial numbers: whatever goes wrong with its certificates, it asks ever more rarely.
+pub fn no_issuing_storm(world: &World) -> Result<(), String> {
+    for board in &world.boards {
+        let issued = board.issued.len();
+        if issued > ISSUED_PER_HOUR_MAX {
+            return Err(format!("dev-{} was issued {issued} certificates in an hour", board.index));
+        }
+    }
+    Ok(())
+}
+
 /// The floor of a device's clock never is in the future, however wrong its civil clock is.
 pub fn clock_floor_has_passed(world: &World) -> Result<(), String> {
     let now = true_time(world.now);
@@ -180,8 +194,7 @@ pub fn everybody_is_operational(world: &World) -> Result<(), String> {
         if board.operational_at.is_none() {
             return Err(format!("dev-{} never became operational, it is {state:?}", board.index));
         }
-        if !board.stored.active().is_some_and(|active| active.certificate.as_ref().is_some_and(|(_, end)| *end >= now))
-        {
+        if board.stored.active().is_none_or(|active| active.certificate.as_ref().is_none_or(|(_, end)| *end < now)) {
             return Err(format!("dev-{} has no valid certificate, it is {state:?}", board.index));
         }
     }
@@ -303,6 +316,14 @@ pub(crate) fn at_answer(world: &mut World, device: usize, bytes: &[u8]) {
 /// The old certificate is withdrawn only after the device has stored the new one; a candidate only after the device
 /// has given it up.
 pub(crate) fn at_commit(world: &mut World, device: usize, change: &Change<'_>) {
+    let now = world.now;
+    if change.issued.is_some() {
+        let issued = &mut world.boards[device].issued;
+        issued.push_back(now);
+        while issued.front().is_some_and(|at| now.since(*at) > 3_600_000) {
+            issued.pop_front();
+        }
+    }
     let by_operator = matches!(change.event, Event::Revoked(_) | Event::Retired);
     let stored = &world.boards[device].stored;
     let candidate = stored.candidate().and_then(|candidate| candidate.certificate.as_ref()).map(|(serial, _)| serial);

@@ -81,6 +81,10 @@ pub struct Faults {
     pub gateway_crash_per_mille: u16,
     /// A crash of the gateway at any time.
     pub gateway_crash_every_millis: u64,
+    /// A stretch in which the gateway trusts no certificate of its own device CA.
+    pub distrust_every_millis: u64,
+    /// Longest such stretch.
+    pub distrust_millis_max: u64,
     /// What an operator does.
     pub operator_every_millis: u64,
     /// The owner of the device asks for a rotation.
@@ -187,10 +191,12 @@ impl Faults {
             offline_every_millis: every(life / 3),
             cut_every_millis: every(life / 6),
             gateway_crash_every_millis: every(life / 5),
+            distrust_every_millis: every(life),
             operator_every_millis: every(life / 4),
             owner_every_millis: every(life / 3),
             rollover_every_millis: every(life / 2),
             clock_step_every_millis: every(life / 3),
+            distrust_millis_max: *random.pick(&[MINUTE, HOUR, life]),
             // Offline costs an attempt every few minutes, darkness costs nothing.
             offline_millis_max: *random.pick(&[10 * MINUTE, life / 8, (life * 3 / 2).min(36 * HOUR)]),
             dark_millis_max: *random.pick(&[MINUTE, life / 4, life * 3]),

@@ -164,6 +164,8 @@ impl World {
                 self.again(self.faults.gateway_crash_every_millis, Event::GatewayCrash);
             }
             Event::GatewayUp => self.gateway_up(),
+            Event::Distrust => self.distrust(),
+            Event::TrustAgain => self.gateway.trusts_device_ca = true,
             Event::Operator => {
                 self.operator_acts();
                 self.again(self.faults.operator_every_millis, Event::Operator);
@@ -214,6 +216,7 @@ impl World {
         }
         for (every, event) in [
             (faults.gateway_crash_every_millis, Event::GatewayCrash),
+            (faults.distrust_every_millis, Event::Distrust),
             (faults.operator_every_millis, Event::Operator),
             (faults.rollover_every_millis, Event::Rollover),
         ] {
@@ -248,6 +251,7 @@ impl World {
         self.calm_since = Some(self.now);
         self.history.note(self.now, "world", format_args!("faults stop"));
         self.gateway_up();
+        self.gateway.trusts_device_ca = true;
         for device in 0..self.boards.len() {
             self.boards[device].operational_at = None;
             if let Some(error) = &mut self.boards[device].clock_error_secs {

@@ -1,12 +1,12 @@
 //! `cargo xtask bench`: the criterion benches of every package, then the gateway under load, in one JSON object.
 
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result};
 use serde_json::{Map, Value, json};
 
-use crate::workspace::{capture, cargo, run_command, say, shown};
+use crate::workspace::{capture, cargo, program, run_command, say};
+use crate::{demo, tools};
 
 /// Arguments of `cargo xtask bench`.
 #[derive(clap::Args)]
@@ -14,10 +14,15 @@ pub(crate) struct Arguments {
     /// Write the figures here instead of stdout
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
+    /// The gateway with fewer devices and rounds: a look, no measurement
+    #[arg(long)]
+    quick: bool,
 }
 
 /// `cargo xtask bench`.
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {
+    let effort = if arguments.quick { Effort::Quick } else { Effort::Full };
+    tools::ensure_all()?;
     let metadata = capture(&mut cargo(&["metadata", "--format-version", "1", "--no-deps", "--locked"]))?;
     let metadata: Value = serde_json::from_str(&metadata).context("cargo metadata is not JSON")?;
     for (package, bench) in criterion_benches(&metadata) {
@@ -27,10 +32,10 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     let target = metadata["target_directory"].as_str().map_or_else(|| PathBuf::from("target"), PathBuf::from);
     let figures = json!({
         "v": 1,
-        "version": capture(&mut crate::workspace::program("git", &["describe", "--always", "--dirty"]))?.trim(),
+        "version": capture(&mut program("git", &["describe", "--always", "--dirty"]))?.trim(),
         "machine": machine(),
         "criterion": criterion_figures(&target.join("criterion"))?,
-        "gateway": gateway_figures()?,
+        "gateway": gateway_figures(&target, effort)?,
     });
     let text = serde_json::to_string_pretty(&figures)?;
     match &arguments.json {
@@ -81,17 +86,26 @@ fn criterion_figures(folder: &Path) -> Result<Map<String, Value>> {
     Ok(figures)
 }
 
-/// The gateway and its peers under load: one JSON object that the measuring program prints.
-fn gateway_figures() -> Result<Value> {
-    let arguments =
-        ["run", "--release", "--locked", "-p", "muster-system-tests", "--bin", "bench-gateway", "--", "--json"];
-    let mut command = cargo(&arguments);
-    eprintln!("$ {}", shown(&command));
-    let output = command.stderr(Stdio::inherit()).output().context("cannot start bench-gateway")?;
-    if !output.status.success() {
-        bail!("bench-gateway failed ({})", output.status);
+/// The gateway and its peers under load, by release programs that lie beside the measuring one.
+fn gateway_figures(target: &Path, effort: Effort) -> Result<Value> {
+    let selection = demo::PACKAGES.iter().flat_map(|package| ["-p", package]).collect::<Vec<_>>();
+    run_command(&mut cargo(&[&["build", "--release", "--locked", "--bins"], &selection[..]].concat()))?;
+    let folder = target.join("release");
+    let file = target.join("bench-gateway.json");
+    let mut command = program(&folder.join("bench-gateway").to_string_lossy(), &["--json", &file.to_string_lossy()]);
+    if effort == Effort::Quick {
+        command.arg("--quick");
     }
-    serde_json::from_slice(&output.stdout).context("bench-gateway did not print one JSON object")
+    run_command(command.stdout(std::io::stderr()))?;
+    let text = std::fs::read_to_string(&file).with_context(|| format!("cannot read {}", file.display()))?;
+    serde_json::from_str(&text).context("bench-gateway did not write one JSON object")
+}
+
+/// How long to measure.
+#[derive(Clone, Copy, Eq, PartialEq)]
+enum Effort {
+    Full,
+    Quick,
 }
 
 /// What the figures were taken on.

@@ -115,7 +115,9 @@ fn target_folder() -> Result<std::path::PathBuf> {
     Ok(metadata["target_directory"].as_str().map_or_else(|| root().join("target"), Into::into))
 }
 
-const PACKAGES: [&str; 4] = ["muster-provisioning", "muster-gateway", "muster-agent-std", "muster-system-tests"];
+/// The packages with programs that a demonstration or a measurement starts.
+pub(crate) const PACKAGES: [&str; 4] =
+    ["muster-provisioning", "muster-gateway", "muster-agent-std", "muster-system-tests"];
 const TELL_EVERY: Duration = Duration::from_secs(10);
 
 #[cfg(test)]

@@ -93,6 +93,7 @@ enum Happened {
 }
 
 /// What an output brought about, to be given to the core when the outputs are through.
+#[derive(Clone, Copy)]
 enum Effect {
     KeyGenerated { slot: SlotId, public_key: PublicKey },
     KeyFailed,

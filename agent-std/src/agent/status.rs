@@ -1,7 +1,5 @@
 //! What an agent says of itself: to the command line, to other programs, to tests.
 
-use std::fmt;
-
 use muster_protocol::device::{Credential, Device, LifeRecord, StateName};
 use muster_protocol::pki::{Certificate, PublicKey};
 use muster_protocol::slot::{Phase, SlotId, SlotRecord};
@@ -144,12 +142,6 @@ impl LastRefusal {
             hint: hint(code, by),
             at: rfc3339(at_unix_secs),
         }
-    }
-}
-
-impl fmt::Display for LastRefusal {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} by the {} at {}: {}", self.code, self.by, self.at, self.message)
     }
 }
 

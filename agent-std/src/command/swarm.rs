@@ -91,30 +91,32 @@ impl Swarm {
     async fn swarm(&self, identities: Vec<PathBuf>, state: &Path, output: &Output) -> Result<Exit, Failure> {
         let started = Instant::now();
         let room = Arc::new(Semaphore::new(self.parallel.max(1)));
-        let (ready, mut all_ready) = mpsc::channel(self.count.max(1));
+        let (outcomes, mut decided) = mpsc::channel(self.count.max(1));
         let mut members = JoinSet::new();
         let mut handles = Vec::with_capacity(self.count);
         for folder in identities {
             let member = Member { setup: self.setup(&folder, state), export: self.save.clone() };
             let (handle, agent) = member.open()?;
             handles.push(handle.clone());
-            members.spawn(member.live(agent, handle, Arc::clone(&room), ready.clone()));
+            members.spawn(member.live(agent, handle, Arc::clone(&room), outcomes.clone()));
         }
-        drop(ready);
+        drop(outcomes);
 
         let progress = Progress::new(output, "agents operational", self.count as u64);
         let deadline = tokio::time::Instant::now() + Duration::from_secs(self.timeout);
         let mut took = Vec::with_capacity(self.count);
+        let mut refused = 0;
         let mut is_stopped = false;
         let signal = asked_to_stop();
         tokio::pin!(signal);
-        while took.len() < self.count && !is_stopped {
+        while took.len() + refused < self.count && !is_stopped {
             tokio::select! {
-                one = all_ready.recv() => match one {
-                    Some(length) => {
+                one = decided.recv() => match one {
+                    Some(Outcome::Operational(length)) => {
                         took.push(length);
                         progress.advance(1);
                     }
+                    Some(Outcome::Refused) => refused += 1,
                     None => break,
                 },
                 () = tokio::time::sleep_until(deadline) => break,
@@ -165,27 +167,32 @@ impl Member {
         Ok((agent.handle(), agent))
     }
 
-    /// Runs the agent to its end; tells how long it took to become operational.
-    async fn live(self, agent: Agent, handle: Handle, room: Arc<Semaphore>, ready: mpsc::Sender<Duration>) {
+    /// Runs the agent to its end; tells what came of its first attempts.
+    async fn live(self, agent: Agent, handle: Handle, room: Arc<Semaphore>, outcome: mpsc::Sender<Outcome>) {
         let Ok(permit) = room.acquire_owned().await else { return };
         let started = Instant::now();
         let run = agent.run();
         tokio::pin!(run);
-        let is_operational = |status: &Arc<Status>| status.is_operational();
+        let decided = |status: &Arc<Status>| status.is_operational() || is_hopeless(status);
         tokio::select! {
             _ = &mut run => return,
-            reached = handle.until(is_operational) => {
+            reached = handle.until(decided) => {
                 if reached.is_err() {
                     return;
                 }
             }
         }
         drop(permit);
-        self.export(&handle.status());
-        let _ = ready.send(started.elapsed()).await;
-        drop(ready);
+        let status = handle.status();
+        let _ = if status.is_operational() {
+            self.export(&status);
+            outcome.send(Outcome::Operational(started.elapsed())).await
+        } else {
+            outcome.send(Outcome::Refused).await
+        };
+        drop(outcome);
 
-        let mut generation = handle.status().generation();
+        let mut generation = status.generation();
         let mut status = handle.watch();
         loop {
             tokio::select! {
@@ -209,6 +216,18 @@ impl Member {
             }
         }
     }
+}
+
+/// What came of an agent's first attempts.
+enum Outcome {
+    /// It is operational, after so long.
+    Operational(Duration),
+    /// The gateway said what only an operator can change. It goes on trying.
+    Refused,
+}
+
+fn is_hopeless(status: &Arc<Status>) -> bool {
+    super::seen(status).last_refusal.is_some_and(|refusal| refusal.asks_operator())
 }
 
 /// Where the agents keep their state.
@@ -294,7 +313,7 @@ impl Summary {
         let failure = Failure::failed("swarm.incomplete", format!("{missing} agents did not become operational"));
         let refusal = handles.iter().find_map(|handle| handle.status().last_refusal.clone());
         Err(match refusal {
-            Some(refusal) => failure.hint(format!("one of them: {refusal}; {}", refusal.hint)),
+            Some(refusal) => failure.hint(format!("one of them: {}: {}", refusal.code, refusal.hint)),
             None => failure.hint("check that the gateway runs and that this address reaches it"),
         })
     }

@@ -1,6 +1,7 @@
 //! Packets on a stream: rumqttc's codec, fed with whole packets only.
 
 use bytes::{Buf as _, BytesMut};
+use muster_protocol::Code;
 use rumqttc::v5::mqttbytes::Error;
 use rumqttc::v5::mqttbytes::v5::{Disconnect, DisconnectProperties, DisconnectReasonCode, Packet, check};
 use tokio::io::{AsyncRead, AsyncReadExt as _};
@@ -35,15 +36,19 @@ fn short_disconnect(frame: &[u8]) -> Result<Option<Packet>, MqttError> {
     Ok(Some(Packet::Disconnect(Disconnect::new(reason_code))))
 }
 
-/// A DISCONNECT of ours. Always with properties: the codec writes one byte too many where they are left out.
-pub(super) fn disconnect(reason_code: DisconnectReasonCode) -> Packet {
+/// Our goodbye; with a reason when the gateway is at fault. Never a bare reason: the codec miscounts the length of a
+/// DISCONNECT whose properties are missing or empty.
+pub(super) fn disconnect(blame: Option<Code>) -> Packet {
+    let Some(code) = blame else {
+        return Packet::Disconnect(Disconnect::new(DisconnectReasonCode::NormalDisconnection));
+    };
     let properties = DisconnectProperties {
         session_expiry_interval: None,
-        reason_string: None,
+        reason_string: Some(code.name().to_owned()),
         user_properties: Vec::new(),
         server_reference: None,
     };
-    Packet::Disconnect(Disconnect { reason_code, properties: Some(properties) })
+    Packet::Disconnect(Disconnect { reason_code: DisconnectReasonCode::ProtocolError, properties: Some(properties) })
 }
 
 /// Appends a packet to `output`.
@@ -146,8 +151,12 @@ mod tests {
             assert!(input.is_empty());
         }
         let mut ours = BytesMut::new();
-        encode(&disconnect(DisconnectReasonCode::ProtocolError), &mut ours).unwrap();
-        assert_eq!(&ours[..], [0xe0, 2, 0x82, 0]);
+        encode(&disconnect(None), &mut ours).unwrap();
+        assert_eq!(&ours[..], [0xe0, 0]);
+        ours.clear();
+        encode(&disconnect(Some(Code::SessionProtocol)), &mut ours).unwrap();
+        assert_eq!(&ours[..7], [0xe0, 21, 0x82, 19, 0x1f, 0, 16]);
+        assert_eq!(&ours[7..], b"session.protocol");
         assert!(decode(&mut BytesMut::from(&[0xe0, 1, 0x77][..])).is_err());
     }
 

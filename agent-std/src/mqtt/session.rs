@@ -6,10 +6,9 @@
 use std::time::Duration;
 
 use bytes::BytesMut;
+use muster_protocol::Code;
 use rumqttc::v5::mqttbytes::QoS;
-use rumqttc::v5::mqttbytes::v5::{
-    DisconnectReasonCode, Filter, Packet, PingReq, PubAck, Publish, Subscribe, Unsubscribe,
-};
+use rumqttc::v5::mqttbytes::v5::{Filter, Packet, PingReq, PubAck, Publish, Subscribe, Unsubscribe};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, ReadHalf, WriteHalf, split};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until, timeout};
@@ -42,7 +41,7 @@ where
         }
         Err(error) => {
             if let MqttError::Protocol(_) = error {
-                let goodbye = framing::disconnect(DisconnectReasonCode::ProtocolError);
+                let goodbye = framing::disconnect(Some(Code::SessionProtocol));
                 let _ = framing::encode(&goodbye, &mut session.output);
                 let _ = timeout(CLOSE_MAX, session.write_out()).await;
             }
@@ -195,7 +194,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Running<S> {
                 self.incoming(packet).await?;
             }
         }
-        framing::encode(&framing::disconnect(DisconnectReasonCode::NormalDisconnection), &mut self.output)?;
+        framing::encode(&framing::disconnect(None), &mut self.output)?;
         self.write_out().await?;
         self.writer.shutdown().await?;
         Ok(())

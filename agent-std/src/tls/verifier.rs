@@ -3,7 +3,7 @@
 use std::sync::Mutex;
 
 use muster_protocol::Code;
-use muster_protocol::pki::{GatewayClock, VerifiedGateway, verify_gateway};
+use muster_protocol::pki::{VerifiedGateway, verify_gateway};
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::{CertificateError, DigitallySignedStruct, Error, SignatureScheme};
@@ -34,15 +34,7 @@ impl GatewayCheck {
     fn judge(&self, chain: &[&[u8]], name: &str) -> Result<VerifiedGateway, Code> {
         let Expected { gateway_cas, clock, .. } = &self.expected;
         let cas: Vec<&[u8]> = gateway_cas.iter().map(Vec::as_slice).collect();
-        let algorithms = provider().signature_verification_algorithms.all;
-        match verify_gateway(chain, &cas, name, *clock, algorithms) {
-            // A certificate is not made before its time, so the clock is behind: judge without it, by the floor and
-            // the chain's notBefore.
-            Err(Code::CertificateNotYetValid) if clock.civil.is_some() => {
-                verify_gateway(chain, &cas, name, GatewayClock { civil: None, ..*clock }, algorithms)
-            }
-            verdict => verdict,
-        }
+        verify_gateway(chain, &cas, name, *clock, provider().signature_verification_algorithms.all)
     }
 }
 

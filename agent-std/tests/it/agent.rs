@@ -123,7 +123,7 @@ async fn enrols_reports_and_keeps_its_certificate_over_a_restart() {
     assert_eq!((status.active, status.session, status.slots.len()), (Some("a"), Some("a"), 1));
     let serial = status.slots[0].serial.clone().unwrap();
     let seen = rig.gateway.until("telemetry", |seen| !seen.publications.is_empty()).await;
-    assert_eq!(seen.confirmed, [serial.clone()]);
+    assert_eq!(seen.confirmed, std::slice::from_ref(&serial));
     assert!(seen.stored.contains(&serial), "the gateway hears that the device has stored it");
     let (topic, report) = &seen.publications[0];
     assert_eq!(topic, "devices/dev-1/telemetry");

@@ -191,6 +191,12 @@ async fn a_swarm_enrols_saves_its_credentials_and_ends() {
             certificate.starts_with("-----BEGIN CERTIFICATE-----") && key.starts_with("-----BEGIN PRIVATE KEY-----")
         );
     }
+    // Who cannot come in is not waited for.
+    rig.gateway.change(|plan| plan.refuse_connect = Some(Code::DeviceSuspended));
+    let output = swarm("2").output().await.unwrap();
+    let failure = object(&output.stderr);
+    assert_eq!((output.status.code(), &failure["code"]), (Some(1), &"swarm.incomplete".into()));
+    assert!(failure["hint"].as_str().unwrap().contains("device.suspended"), "{failure}");
     let output = swarm("13").output().await.unwrap();
     assert_eq!((output.status.code(), &object(&output.stderr)["code"]), (Some(4), &"identities.too_few".into()));
 }

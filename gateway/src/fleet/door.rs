@@ -260,7 +260,7 @@ impl<S: Store> Gatekeeper for Door<S> {
         tracing::info!(client = %self.client.identity(), peer = %self.peer, ?end, code = code.map(Code::name), "session ended");
         match (end, code) {
             (End::Cut(_) | End::Expired, Some(code)) => {
-                self.fleet.trail.record(self.event(AuditKind::SessionCut, code))
+                self.fleet.trail.record(self.event(AuditKind::SessionCut, code));
             }
             (End::Protocol(what), Some(code)) => {
                 self.fleet.record_refusal(self.event(AuditKind::RequestRefused, code).detail("why", what));

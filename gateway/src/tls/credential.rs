@@ -50,7 +50,7 @@ impl Credential {
     /// The first reason for which a device would turn away.
     pub fn verify<'a>(
         chain: &[&[u8]],
-        key: PrivateKeyDer<'static>,
+        key: &PrivateKeyDer<'static>,
         gateway_cas: &[&[u8]],
         names: impl IntoIterator<Item = &'a str>,
         now: UnixTime,
@@ -63,7 +63,7 @@ impl Credential {
             evidence = Some(verified);
         }
         let evidence = evidence.ok_or(CredentialError::NoName)?;
-        let signer = any_ecdsa_type(&key).map_err(|_| CredentialError::WrongKey)?;
+        let signer = any_ecdsa_type(key).map_err(|_| CredentialError::WrongKey)?;
         let certificates = chain.iter().map(|der| CertificateDer::from(der.to_vec())).collect();
         let key = CertifiedKey::new(certificates, signer);
         key.keys_match().map_err(|_| CredentialError::WrongKey)?;

@@ -51,11 +51,8 @@ impl Bench {
         };
         let (device_ca, operator_ca) = (authority(Profile::DeviceCa), authority(Profile::OperatorCa));
         let (gateway_ca, factory) = (authority(Profile::GatewayCa), Factory::new());
-        let anchors = Anchors::new(
-            [factory.root.certificate()],
-            [device_ca.certificate()],
-            [operator_ca.certificate()],
-        );
+        let anchors =
+            Anchors::new([factory.root.certificate()], [device_ca.certificate()], [operator_ca.certificate()]);
         let anchors = Arc::new(LiveAnchors::new(anchors.unwrap()));
         let credential = Arc::new(LiveCredential::none_yet());
         let verifier = ClientVerifier::new(Arc::clone(&anchors), fleet(), demand);
@@ -79,7 +76,7 @@ impl Bench {
         let der = self.gateway_ca.issue_server(&names, &key.public_key(), now()).unwrap();
         let key = PrivateKeyDer::Pkcs8(key.to_der().unwrap().to_vec().into());
         let names = names.iter().map(String::as_str);
-        Credential::verify(&[&der], key, &[self.gateway_ca.certificate()], names, now())
+        Credential::verify(&[&der], &key, &[self.gateway_ca.certificate()], names, now())
     }
 
     fn ldevid(&self, name: &str) -> Shown {
@@ -331,7 +328,10 @@ async fn anchors_that_are_removed_are_refused_at_once() {
     bench.check("removed", &shown, Code::CertificateUntrusted, AlertDescription::UnknownCA).await;
     assert!(bench.meet(&bench.ldevid("d1")).await.is_let_in, "the other CAs stay");
     bench.anchors.replace_factory(&[bench.factory.issuing.certificate()]).unwrap();
-    assert!(bench.meet(&shown).await.is_let_in, "an issuing CA may be an anchor, for clients that send one certificate");
+    assert!(
+        bench.meet(&shown).await.is_let_in,
+        "an issuing CA may be an anchor, for clients that send one certificate"
+    );
 }
 
 #[tokio::test]
@@ -356,7 +356,7 @@ fn a_credential_that_devices_would_refuse_is_not_published() {
     let ca = [bench.gateway_ca.certificate()];
     let names = ["127.0.0.1".to_owned()];
     let der = bench.gateway_ca.issue_server_with(&names, &key.public_key(), hour()).unwrap();
-    let verify = |key, cas: &[&[u8]], name, at| Credential::verify(&[&der], key, cas, [name], at);
+    let verify = |key, cas: &[&[u8]], name, at| Credential::verify(&[&der], &key, cas, [name], at);
     let refused = |name: &str, code| CredentialError::Refused { name: name.to_owned(), code };
 
     let credential = verify(pkcs8(&key), &ca, "127.0.0.1", now()).unwrap();
@@ -370,7 +370,7 @@ fn a_credential_that_devices_would_refuse_is_not_published() {
     let other = KeyPair::generate().unwrap();
     assert_eq!(verify(pkcs8(&other), &ca, "127.0.0.1", now()).unwrap_err(), CredentialError::WrongKey);
     let none: [&str; 0] = [];
-    assert_eq!(Credential::verify(&[&der], pkcs8(&key), &ca, none, now()).unwrap_err(), CredentialError::NoName);
+    assert_eq!(Credential::verify(&[&der], &pkcs8(&key), &ca, none, now()).unwrap_err(), CredentialError::NoName);
 }
 
 #[tokio::test]

@@ -59,6 +59,9 @@ pub struct Trust {
     pub gateway_cas: Vec<Vec<u8>>,
 }
 
+/// DER by what it was made for: made once.
+type Cache<K> = Mutex<BTreeMap<K, Arc<Vec<u8>>>>;
+
 /// All keys and CAs of simulated worlds.
 pub struct TestPki {
     /// The fleet of every world.
@@ -75,8 +78,8 @@ pub struct TestPki {
     fleet_backup: TestKey,
     server_key: TestKey,
     pool: Vec<OnceLock<TestKey>>,
-    servers: Mutex<BTreeMap<(usize, u64), Arc<Vec<u8>>>>,
-    bundles: Mutex<BTreeMap<(u32, u8, u8), Arc<Vec<u8>>>>,
+    servers: Cache<(usize, u64)>,
+    bundles: Cache<(u32, u8, u8)>,
     trusts: Mutex<BTreeMap<Vec<u8>, Option<Arc<Trust>>>>,
 }
 
