@@ -29,6 +29,8 @@ pub struct Board {
     pub core: Option<Box<Device>>,
     /// Counts lives: answers of an earlier one are void.
     pub boot: u64,
+    /// No power before this.
+    pub dark_until: Millis,
     /// When this life began.
     pub booted_at: Millis,
     /// How far the clock is off, in seconds; `None` for a device without a clock.
@@ -127,6 +129,7 @@ impl Board {
             flash,
             core: None,
             boot: 0,
+            dark_until: Millis(0),
             booted_at: Millis(0),
             clock_error_secs,
             line: Line::default(),

@@ -52,7 +52,7 @@ const RESTART_MILLIS: u64 = 1_000;
 impl World {
     /// Boots a device that has no power; nothing happens to one that has.
     pub(crate) fn power_on(&mut self, device: usize) {
-        if self.boards[device].core.is_some() {
+        if self.boards[device].core.is_some() || self.now < self.boards[device].dark_until {
             return;
         }
         self.history.note(self.now, self.pki.devices[device].identity.name(), format_args!("power on"));
@@ -87,7 +87,11 @@ impl World {
 
     /// No power for longer than certificates last.
     pub(crate) fn long_sleep(&mut self, device: usize) {
-        self.go_dark(device, self.plan.long_sleep_millis.unwrap_or(1));
+        let millis = self.plan.long_sleep_millis.unwrap_or(1);
+        self.go_dark(device, millis);
+        // It may have been without power already.
+        self.boards[device].dark_until = self.now.plus(millis);
+        self.queue.push(self.now.plus(millis), Event::PowerOn(device));
     }
 
     fn go_dark(&mut self, device: usize, millis: u64) {
@@ -270,8 +274,8 @@ impl World {
         if self.random.happens(self.faults.key_fails_per_mille) {
             return self.answer(device, Local::KeyFailed);
         }
+        let key = self.pki.pool_key(self.plan.seed as usize, self.keys_made);
         self.keys_made += 1;
-        let key = self.pki.pool_key(self.keys_made).clone();
         let public_key = *key.public();
         self.history.note(self.now, self.name(device), format_args!("makes key {}", slot.name()));
         self.cut_perhaps(device, 33);

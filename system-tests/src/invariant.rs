@@ -279,10 +279,11 @@ fn said_is_stored(board: &Board, bytes: &[u8]) -> Result<(), String> {
                 csr.windows(key.len()).any(|window| window == key)
             };
             let slot = stored.slots.iter().flatten().find(asked);
-            if slot.is_some_and(|slot| slot.has_key && slot.record.phase == Phase::Keyed) {
+            let slot = slot.map(|slot| (slot.has_key, slot.record.phase));
+            if slot == Some((true, Phase::Keyed)) {
                 Ok(())
             } else {
-                Err("asks for a certificate for a key that is not stored".to_owned())
+                Err(format!("asks for a certificate for a key that is not stored: {slot:?}"))
             }
         }
         Up::Confirm { serial } => {

@@ -115,7 +115,7 @@ impl Plan {
         let flash = *random.pick(&[FlashKind::Replace, FlashKind::EraseFirst]);
         let devices = *random.pick(&[1, 1, 1, 1, 2, 3]);
         let faults = Faults::draw(&mut random, life);
-        let chaos_millis = random.between(life, life * 4);
+        let chaos_millis = random.between(life, life * 3);
         // The longest wait is the operator's back-off; then one more renewal, to see that life goes on.
         let calm_millis = LIVENESS_MILLIS_MAX + life + HOUR;
         let sleeps = devices == 1 && ldevid_life_secs >= 86_400 && random.happens(100);
@@ -191,7 +191,7 @@ impl Faults {
             offline_every_millis: every(life / 3),
             cut_every_millis: every(life / 6),
             gateway_crash_every_millis: every(life / 5),
-            distrust_every_millis: every(life),
+            distrust_every_millis: every(life * 2),
             operator_every_millis: every(life / 4),
             owner_every_millis: every(life / 3),
             rollover_every_millis: every(life / 2),

@@ -68,7 +68,6 @@ impl World {
         let boards: Vec<_> = (0..plan.devices)
             .map(|index| Board::new(index, plan.flash, &fleet_file, (!random.happens(250)).then_some(0)))
             .collect();
-        let keys_made = random.below(10_000) as usize;
         let mut world = Self {
             now: Millis(0),
             gateway: Gateway::new(pki, plan.devices),
@@ -80,7 +79,7 @@ impl World {
             random,
             pki,
             epochs: 0,
-            keys_made,
+            keys_made: 0,
             calm_since: None,
             violation: None,
             events: 0,

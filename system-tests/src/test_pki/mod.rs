@@ -113,10 +113,14 @@ impl TestPki {
         }
     }
 
-    /// A key pair of the pool, the same for the same number.
-    pub fn pool_key(&self, number: usize) -> &TestKey {
-        let number = number % POOL_KEYS;
-        self.pool[number].get_or_init(|| TestKey::new("pool", number as u64))
+    /// A key pair for one history that starts in the pool at `offset`, the same for the same numbers. A history that
+    /// makes more keys than there are in the pool gets further ones.
+    pub fn pool_key(&self, offset: usize, number: usize) -> TestKey {
+        if number >= POOL_KEYS {
+            return TestKey::new("beyond the pool", number as u64);
+        }
+        let place = (offset + number) % POOL_KEYS;
+        self.pool[place].get_or_init(|| TestKey::new("pool", place as u64)).clone()
     }
 
     /// The pins that the factory writes.
@@ -269,7 +273,7 @@ mod tests {
         keeps_profile(pki.device_ca.certificate(), Profile::DeviceCa);
         keeps_profile(pki.gateway_cas[1].certificate(), Profile::GatewayCa);
         keeps_profile(&pki.server(1, START), Profile::GatewayServer);
-        let key = pki.pool_key(0);
+        let key = pki.pool_key(0, 0);
         let ldevid = pki.issue(&pki.devices[0].identity, key.public(), serial_of(&[b"x"]), START, 86_400);
         keeps_profile(&ldevid, Profile::Ldevid);
     }
@@ -288,7 +292,7 @@ mod tests {
     #[test]
     fn the_same_request_gives_the_same_bytes() {
         let pki = TestPki::shared();
-        let make = || pki.issue(&pki.devices[1].identity, pki.pool_key(3).public(), serial_of(&[b"y"]), START, 60);
+        let make = || pki.issue(&pki.devices[1].identity, pki.pool_key(0, 3).public(), serial_of(&[b"y"]), START, 60);
         assert_eq!(make(), make());
     }
 }
