@@ -1,12 +1,14 @@
-//! `cargo xtask bench`: the criterion benches of every package, then the gateway under load, in one JSON object.
+//! `cargo xtask bench`: the criterion benches of every package, then the gateway under load beside its peers. Prints
+//! tables; writes one JSON object.
 
 use std::path::{Path, PathBuf};
+use std::process::Stdio;
 
 use anyhow::{Context as _, Result};
 use serde_json::{Map, Value, json};
 
+use crate::tools;
 use crate::workspace::{capture, cargo, program, run_command, say};
-use crate::{demo, tools};
 
 /// Arguments of `cargo xtask bench`.
 #[derive(clap::Args)]
@@ -21,21 +23,26 @@ pub(crate) struct Arguments {
 
 /// `cargo xtask bench`.
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {
-    let effort = if arguments.quick { Effort::Quick } else { Effort::Full };
     tools::ensure_all()?;
     let metadata = capture(&mut cargo(&["metadata", "--format-version", "1", "--no-deps", "--locked"]))?;
     let metadata: Value = serde_json::from_str(&metadata).context("cargo metadata is not JSON")?;
     for (package, bench) in criterion_benches(&metadata) {
-        // Criterion's report is for people; stdout is for the figures.
-        run_command(cargo(&["bench", "--locked", "-p", &package, "--bench", &bench]).stdout(std::io::stderr()))?;
+        let mut command = cargo(&["bench", "--locked", "-p", &package, "--bench", &bench]);
+        if arguments.quick {
+            command.args(["--", "--quick"]);
+        }
+        // Criterion's report tells of every sample; the table comes at the end.
+        run_command(command.stdout(Stdio::null()))?;
     }
     let target = metadata["target_directory"].as_str().map_or_else(|| PathBuf::from("target"), PathBuf::from);
+    let criterion = criterion_figures(&target.join("criterion"))?;
+    say(&criterion_table(&criterion));
     let figures = json!({
         "v": 1,
         "version": capture(&mut program("git", &["describe", "--always", "--dirty"]))?.trim(),
         "machine": machine(),
-        "criterion": criterion_figures(&target.join("criterion"))?,
-        "gateway": gateway_figures(&target, effort)?,
+        "criterion": criterion,
+        "gateway": gateway_figures(&target, arguments)?,
     });
     let text = serde_json::to_string_pretty(&figures)?;
     match &arguments.json {
@@ -86,27 +93,40 @@ fn criterion_figures(folder: &Path) -> Result<Map<String, Value>> {
     Ok(figures)
 }
 
-/// The gateway and its peers under load, by release programs that lie beside the measuring one.
-fn gateway_figures(target: &Path, effort: Effort) -> Result<Value> {
-    let selection = demo::PACKAGES.iter().flat_map(|package| ["-p", package]).collect::<Vec<_>>();
-    run_command(&mut cargo(&[&["build", "--release", "--locked", "--bins"], &selection[..]].concat()))?;
-    let folder = target.join("release");
-    let file = target.join("bench-gateway.json");
-    let mut command = program(&folder.join("bench-gateway").to_string_lossy(), &["--json", &file.to_string_lossy()]);
-    if effort == Effort::Quick {
-        command.arg("--quick");
-    }
-    run_command(command.stdout(std::io::stderr()))?;
-    let text = std::fs::read_to_string(&file).with_context(|| format!("cannot read {}", file.display()))?;
-    serde_json::from_str(&text).context("bench-gateway did not write one JSON object")
+/// Microseconds for people.
+fn criterion_table(figures: &Map<String, Value>) -> String {
+    let micros = |figure: &Value, name: &str| figure[name].as_f64().unwrap_or(f64::NAN) / 1000.0;
+    let row = |(name, figure): (&String, &Value)| {
+        let [mean, low, high] = ["mean_ns", "low_ns", "high_ns"].map(|part| micros(figure, part));
+        format!("{name:48}{mean:>12.2} µs  ({low:.2} to {high:.2})\n")
+    };
+    figures.iter().map(row).collect()
 }
 
-/// How long to measure.
-#[derive(Clone, Copy, Eq, PartialEq)]
-enum Effort {
-    Full,
-    Quick,
+/// The gateway and its peers under load: its table goes to stdout, the JSON object comes back.
+fn gateway_figures(target: &Path, arguments: &Arguments) -> Result<Value> {
+    let mut build = cargo(&["build", "--release", "--locked"]);
+    for (package, name) in PROGRAMS {
+        build.args(["-p", package, "--bin", name]);
+    }
+    run_command(&mut build)?;
+    let path = target.join("bench-gateway.json");
+    let folder = target.join("release");
+    let mut command = program(&folder.join("bench-gateway").to_string_lossy(), &["--json", &path.to_string_lossy()]);
+    if arguments.quick {
+        command.arg("--quick");
+    }
+    run_command(&mut command)?;
+    serde_json::from_slice(&std::fs::read(&path)?).context("bench-gateway did not write one JSON object")
 }
+
+/// What is measured, and what measures.
+const PROGRAMS: [(&str, &str); 4] = [
+    ("muster-gateway", "muster-gateway"),
+    ("muster-agent-std", "muster-agent"),
+    ("muster-provisioning", "muster-provision"),
+    ("muster-system-tests", "bench-gateway"),
+];
 
 /// What the figures were taken on.
 fn machine() -> Value {

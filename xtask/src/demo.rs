@@ -115,9 +115,7 @@ fn target_folder() -> Result<std::path::PathBuf> {
     Ok(metadata["target_directory"].as_str().map_or_else(|| root().join("target"), Into::into))
 }
 
-/// The packages with programs that a demonstration or a measurement starts.
-pub(crate) const PACKAGES: [&str; 4] =
-    ["muster-provisioning", "muster-gateway", "muster-agent-std", "muster-system-tests"];
+const PACKAGES: [&str; 4] = ["muster-provisioning", "muster-gateway", "muster-agent-std", "muster-system-tests"];
 const TELL_EVERY: Duration = Duration::from_secs(10);
 
 #[cfg(test)]
