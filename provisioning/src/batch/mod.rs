@@ -1,6 +1,6 @@
 //! A batch: N identities in folders of their own, then the manifest that names them.
 //!
-//! The plan ([`plan`]) is written first and says which ids the batch has. Identities appear in groups: each group's
+//! The plan (`plan`) is written first and says which ids the batch has. Identities appear in groups: each group's
 //! folders are written beside their place, forced to disk together, and renamed. Whatever is killed at whatever point,
 //! the same command goes on: folders that are there stay, those that are not are made with new keys.
 
