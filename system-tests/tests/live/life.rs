@@ -31,8 +31,11 @@ fn refused_with(world: &World, device: &Device, code: &str) {
         Ok(status.to_string().contains(&format!("\"{code}\"")).then_some(()))
     })
     .unwrap_or_else(|error| panic!("{error:#}\n{}", world.log_tail(&format!("{}.log", device.id))));
-    let history = world.show(device).unwrap();
-    assert!(history["refusals"].to_string().contains(code), "no audit record says {code}: {history}");
+    until("an audit record of the refusal", || {
+        let shown = world.show(device)?;
+        Ok(shown["refusals"].to_string().contains(code).then_some(()))
+    })
+    .unwrap();
 }
 
 #[test]
@@ -79,7 +82,7 @@ fn from_factory_to_retired() {
 fn an_expired_device_comes_back_by_itself() {
     let mut world = World::new(Options::default()).unwrap();
     let device = world.device(0).unwrap();
-    world.reload_gateway("device_secs", "4").unwrap();
+    world.reload_gateway("device_secs", "5").unwrap();
     let agent = world.start_agent(&device).unwrap();
     let first = online(&world, &device);
     agent.kill().unwrap();

@@ -18,7 +18,9 @@ fn enrolled() -> (World, String, PathBuf) {
 }
 
 fn mosquitto(world: &World, program: &str, credential: &Path) -> Command {
-    let mut command = Command::new(program);
+    // Into a pipe it would keep its lines to itself until it ends.
+    let mut command = Command::new("stdbuf");
+    command.args(["-oL", program]);
     let port = world.ports().unwrap().mqtt.to_string();
     command.args(["-h", "localhost", "-p", &port, "--cafile"]).arg(world.path("gateway/ca/gateway-ca.crt"));
     command.arg("--cert").arg(credential.with_extension("crt")).arg("--key").arg(credential.with_extension("key"));
