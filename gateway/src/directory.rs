@@ -17,7 +17,7 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io;
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use muster_issuing::file;
@@ -199,12 +199,17 @@ impl Directory {
         Ok(directory)
     }
 
-    /// Makes the directory and its folders, as far as they are not there.
+    /// Makes the directory and its folders, as far as they are not there. A directory that is there and empty is closed to
+    /// others.
     ///
     /// # Errors
     /// When one cannot be made, or one that is there is open to others or somebody else's.
     pub fn create(root: impl Into<PathBuf>) -> Result<Self, DirectoryError> {
         let directory = Self::at(root);
+        if fs::read_dir(&directory.root).is_ok_and(|mut entries| entries.next().is_none()) {
+            let closed = fs::Permissions::from_mode(0o700);
+            fs::set_permissions(&directory.root, closed).map_err(io_error("close to others", &directory.root))?;
+        }
         for folder in directory.folders() {
             fs::DirBuilder::new().recursive(true).mode(0o700).create(&folder).map_err(io_error("make", &folder))?;
         }
@@ -415,8 +420,6 @@ const FILE_BYTES_MAX: u64 = 1024 * 1024;
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
-
-    use std::os::unix::fs::PermissionsExt;
 
     use super::*;
 

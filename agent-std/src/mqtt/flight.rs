@@ -90,7 +90,12 @@ mod tests {
     fn each_hears_of_its_own_and_nobody_of_a_stranger() {
         let mut flight = Flight::new(Some(1));
         let (waiter, mut answer) = oneshot::channel();
-        let id = flight.take(Kind::Publish, Concern::Waiter(Waiter::new(|outcome| drop(waiter.send(outcome)))));
+        let id = flight.take(
+            Kind::Publish,
+            Concern::Waiter(Waiter::new(|outcome| {
+                let _ = waiter.send(outcome);
+            })),
+        );
         assert!(!flight.has_room());
         assert_eq!(flight.acknowledge(id, Kind::Publish, Err(Code::SessionTopicDenied)), Ok(None));
         assert_eq!(answer.try_recv(), Ok(Err(Code::SessionTopicDenied)));

@@ -156,9 +156,9 @@ impl Reception {
             tracing::debug!(%error, %peer, "the connection is gone already");
             return None;
         }
-        // Whoever says nothing takes no turn.
+        // Whoever says nothing takes no turn. Readiness alone may be a false alarm; a byte is not.
         let turn = tokio::time::timeout_at(until, async {
-            let _ = socket.readable().await;
+            let _ = socket.peek(&mut [0]).await;
             self.slots.handshakes.acquire().await
         });
         let Ok(turn) = turn.await else {

@@ -141,7 +141,7 @@ impl<'a> Crooked<'a> {
             IsCa::Ca(_) => vec![KeyUsagePurpose::KeyCertSign],
             _ => vec![KeyUsagePurpose::DigitalSignature],
         };
-        params.is_ca = self.is_ca.clone();
+        params.is_ca = self.is_ca;
         params.use_authority_key_identifier_extension = true;
         params
     }
@@ -154,6 +154,15 @@ fn date(seconds: i64) -> time::OffsetDateTime {
 fn rcgen_key(key: &KeyPair) -> rcgen::KeyPair {
     let der = key.to_der().unwrap().to_vec();
     rcgen::KeyPair::from_pkcs8_der_and_sign_algo(&der.into(), &rcgen::PKCS_ECDSA_P256_SHA256).unwrap()
+}
+
+/// A factory that nobody here knows, by its name or under the name of ours.
+pub fn stranger(root_name: &str) -> Factory {
+    let made_at = UnixTime(now().0 - 1000);
+    let root = Issuer::create(Profile::FactoryRoot, root_name, KeyPair::generate().unwrap(), made_at).unwrap();
+    let key = KeyPair::generate().unwrap();
+    let der = root.issue_ca(Profile::FactoryIssuing, "Stranger line", &key.public_key(), made_at).unwrap();
+    Factory { root, issuing: Issuer::open(Profile::FactoryIssuing, der, key).unwrap() }
 }
 
 /// A gateway that listens on loopback, with a factory that it knows.

@@ -16,7 +16,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-use crate::edge::{Mqtt, Running, Shown, localhost, now, options, tls13};
+use crate::edge::{Mqtt, Running, Shown, localhost, now, options, stranger, tls13};
 use crate::world::{Answer, Device, csr, fleet, hello, id, serial};
 
 const NOT_AUTHORIZED: u8 = 0x87;
@@ -79,7 +79,7 @@ async fn a_device_that_the_registry_does_not_know_is_told_so() {
 #[tokio::test]
 async fn refused_certificates_are_in_the_audit() {
     let running = Running::start().await;
-    let stranger = crate::world::Factory::new();
+    let stranger = stranger("Stranger root");
     let device = stranger.device("d1");
     let shown = Shown::new(&[&device.idevid, stranger.issuing.certificate()], &device.key);
     for (shown, code) in [(shown, Code::CertificateUntrusted), (Shown::nothing(), Code::CertificateMissing)] {

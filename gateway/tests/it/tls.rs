@@ -21,7 +21,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::time::Instant;
 use tokio_rustls::TlsConnector;
 
-use crate::edge::{Crooked, Shown, client_config, hour, localhost, now, tls13};
+use crate::edge::{Crooked, Shown, client_config, hour, localhost, now, stranger, tls13};
 use crate::world::{Factory, fleet, id};
 
 /// A gateway's TLS and the CAs behind it, without a gateway.
@@ -175,10 +175,15 @@ async fn every_fault_of_a_certificate_has_its_code_and_its_alert() {
     let bench = Bench::new(Demand::Mandatory);
     let now = now().0;
 
-    let stranger = Factory::new();
-    let foreign = stranger.device("d1");
-    let shown = Shown::new(&[&foreign.idevid, stranger.issuing.certificate()], &foreign.key);
+    let from = |stranger: &Factory| {
+        let foreign = stranger.device("d1");
+        Shown::new(&[&foreign.idevid, stranger.issuing.certificate()], &foreign.key)
+    };
+    let shown = from(&stranger("Stranger root"));
     bench.check("wrong factory root", &shown, Code::CertificateUntrusted, AlertDescription::UnknownCA).await;
+    let shown = from(&stranger("Factory root"));
+    let forged = AlertDescription::DecryptError;
+    bench.check("a root under our root's name", &shown, Code::CertificateBadSignature, forged).await;
 
     let other = bench.factory.device("d2");
     let mine = KeyPair::generate().unwrap();

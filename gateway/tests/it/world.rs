@@ -74,10 +74,10 @@ impl Factory {
             (device.id(), Entry { device: device.id(), key: device.key.public_key().fingerprint(), serial })
         });
         let sorted: BTreeMap<DeviceId, Entry> = entries.collect();
-        self.sealed(fleet, sorted.into_values().collect())
+        self.sealed(fleet, &sorted.into_values().collect::<Vec<_>>())
     }
 
-    pub(crate) fn sealed(&self, fleet: &FleetId, entries: Vec<Entry>) -> Vec<u8> {
+    pub(crate) fn sealed(&self, fleet: &FleetId, entries: &[Entry]) -> Vec<u8> {
         let header = Header {
             fleet: fleet.clone(),
             product: "Pump".try_into().unwrap(),
@@ -88,7 +88,7 @@ impl Factory {
         };
         let mut buffer = [0; 4096];
         let mut body = manifest::frame(&header, &mut buffer).unwrap().to_vec();
-        for entry in &entries {
+        for entry in entries {
             body.extend_from_slice(manifest::frame(entry, &mut buffer).unwrap());
         }
         muster_issuing::seal(Kind::Manifest, manifest::VERSION, &body, &[self.issuing.key()]).unwrap()

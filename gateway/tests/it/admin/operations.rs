@@ -131,7 +131,7 @@ async fn a_conflict_keeps_the_whole_manifest_out() {
     // The same key under another name is a conflict as well.
     let renamed =
         Entry { device: id("z"), key: first.key.public_key().fingerprint(), serial: Serial::new(&[1]).unwrap() };
-    let error = import(world.factory.sealed(&fleet(), vec![renamed])).await.unwrap_err();
+    let error = import(world.factory.sealed(&fleet(), &[renamed])).await.unwrap_err();
     assert_eq!(error.code, Code::ManifestConflict.name());
     assert_eq!(world.store().counts().await.unwrap().total(), 1);
     // A later manifest may name a device that is there, as it is.
@@ -152,7 +152,7 @@ async fn a_manifest_larger_than_a_transaction_is_imported_whole() {
             Entry { device: id(&format!("d{number:06}")), key, serial: Serial::new(&[1]).unwrap() }
         })
         .collect();
-    let manifest = world.factory.sealed(&fleet(), entries);
+    let manifest = world.factory.sealed(&fleet(), &entries);
     let imported = world.operations.import_manifest(&Caller::local(), manifest).await.unwrap();
     assert_eq!((imported.devices as usize, imported.added as usize), (count, count));
     assert_eq!(world.store().counts().await.unwrap().of(Standing::Expected) as usize, count);
