@@ -1,7 +1,7 @@
 //! The admin socket of a running gateway: `admin.sock` in its directory, mode 0600, for the gateway's own user and root.
 //!
 //! Whoever reaches it has the directory and could do anything anyway; so everything is allowed here, and recorded as
-//! `local`. See [`super::wire`] for what travels.
+//! `local`. See `wire` for what travels.
 
 use std::io;
 use std::os::unix::fs::PermissionsExt as _;
