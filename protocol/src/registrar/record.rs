@@ -131,7 +131,7 @@ impl Reason {
     }
 }
 
-/// The row. Which fields may stand together is said by [`super::state::State`]; anything else does not boot.
+/// The row. Which fields may stand together is said by the states of the registrar; anything else does not boot.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub struct DeviceRecord {
     /// The device.
