@@ -2,10 +2,12 @@
 //! held to their golden bytes, lives lived step by step.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod device;
 mod documents;
 mod manifest;
 mod message;
 mod pki;
+mod registrar;
 mod slot;
 mod trust;
 mod vectors;
