@@ -1,6 +1,7 @@
 //! The contract suites, run against every implementation, and what only one of them can show.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod slot_store;
 mod store;
 mod store_crash;
 mod store_faults;
