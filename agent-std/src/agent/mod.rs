@@ -8,11 +8,12 @@
 //! |---|---|
 //! | `records` | what a core boots from |
 //! | `life` | one core from its boot to its end |
+//! | `link` | its connection |
 //! | `dial` | one attempt to connect |
 //! | `bundle` | the trust bundle from the open address |
 //! | `request` | what others in this process may ask of a running agent |
-//! | `local` | what other programs subscribed |
-//! | `status` | what a running agent says of itself |
+//! | `programs`, `local` | what other programs publish and subscribe |
+//! | `tell`, `status` | what a running agent says of itself |
 
 use std::fs::{File, OpenOptions};
 use std::os::unix::fs::OpenOptionsExt as _;
@@ -27,10 +28,13 @@ use tracing::{error, info};
 mod bundle;
 mod dial;
 mod life;
+mod link;
 mod local;
+mod programs;
 mod records;
 mod request;
 mod status;
+mod tell;
 
 pub use local::Delivery;
 pub use request::{Handle, Refusal, Subscription};
