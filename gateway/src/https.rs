@@ -143,7 +143,7 @@ impl Connection<'_> {
         let entry = client
             .as_ref()
             .filter(|client| client.role() == Role::Operator)
-            .map(|client| operators.enter(client.identity().name()));
+            .map(|client| operators.enter(client.identity().name(), client.serial()));
         let revoked = entry.as_ref().map_or_else(CancellationToken::new, |entry| entry.ended.clone());
         let app = TowerToHyperService::new(app);
         let stopping = stop.clone();

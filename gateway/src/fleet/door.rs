@@ -19,7 +19,7 @@ use super::live::{Entry, LiveSessions, service_session};
 use crate::audit::{AuditEvent, AuditKind};
 use crate::mqtt::{Admission, Denied, End, Gatekeeper, QoS, Refusal, Rights, SessionHandle, TopicFilter, Version};
 use crate::registrar::{RefusalMeter, Registrars, Verdict};
-use crate::store::Store;
+use crate::store::{Service, Store};
 use crate::tls::HandshakeRecord;
 use crate::tls::record::actor_of;
 use crate::trail::Trail;
@@ -125,13 +125,18 @@ impl<S: Store> Door<S> {
             (Role::Idevid, Identity::Device { device, .. }) => {
                 own_name(device, client_id)?;
                 let rights = Rights::enrolment(device.as_str()).map_err(|_| Code::SessionClientId)?;
-                Ok(Grant { session: device.to_string(), rights, control: Some(control_prefix(device, Channel::Enrol)) })
+                Ok(Grant {
+                    session: device.to_string(),
+                    rights,
+                    control: Some(control_prefix(device, Channel::Enrol)),
+                    service: None,
+                })
             }
             (Role::Ldevid, Identity::Device { device, .. }) => {
                 own_name(device, client_id)?;
                 let rights = Rights::device(device.as_str()).map_err(|_| Code::SessionClientId)?;
                 let control = Some(control_prefix(device, Channel::Control));
-                Ok(Grant { session: device.to_string(), rights, control })
+                Ok(Grant { session: device.to_string(), rights, control, service: None })
             }
             (Role::Service, Identity::Service { name, .. }) => self.grant_service(name, client_id).await,
             _ => Err(Code::CertificateWrongUsage),
@@ -151,7 +156,7 @@ impl<S: Store> Door<S> {
             texts.iter().map(|text| TopicFilter::new(text).map_err(|_| Code::Unavailable)).collect()
         };
         let rights = Rights::new(filters(&service.publish)?, filters(&service.subscribe)?);
-        Ok(Grant { session, rights, control: None })
+        Ok(Grant { session, rights, control: None, service: Some(service) })
     }
 
     fn event(&self, kind: AuditKind, code: Code) -> AuditEvent {
@@ -170,6 +175,7 @@ struct Grant {
     session: String,
     rights: Rights,
     control: Option<String>,
+    service: Option<Service>,
 }
 
 fn own_name(device: &DeviceId, client_id: &str) -> Result<(), Code> {
@@ -198,7 +204,14 @@ impl<S: Store> Gatekeeper for Door<S> {
             tracing::warn!(client = %self.client.identity(), peer = %self.peer, code = code.name(), "arrival refused");
             Refusal { code }
         })?;
-        let entry = Entry { door: self.number, client: Arc::clone(&self.client), peer: self.peer, since: now, version };
+        let entry = Entry {
+            door: self.number,
+            client: Arc::clone(&self.client),
+            peer: self.peer,
+            since: now,
+            version,
+            service: grant.service,
+        };
         self.fleet.live.enter(&grant.session, entry);
         *self.session.lock().unwrap_or_else(PoisonError::into_inner) = Some(grant.session.as_str().into());
         if let Some(handshake) = self.handshake.lock().unwrap_or_else(PoisonError::into_inner).take() {

@@ -109,24 +109,23 @@ impl<S: Store> Follower<S> {
                 };
                 self.live.cut_where(code, |client, _| client.serial() == serial && client.role() != Role::Idevid);
             }
-            Changed::Service(name) => {
-                let code = match self.store.service(name).await? {
-                    Some(_) => Code::SessionRightsChanged,
-                    None => Code::CertificateUnknown,
-                };
-                self.live.cut_service(name, code);
+            Changed::Service(name) => self.live.regrant(name, self.store.service(name).await?.as_ref()),
+            Changed::Operator(name) => {
+                let serial = self.store.operator(name).await?.map(|operator| operator.serial);
+                self.operators.keep_only(name, serial.as_ref());
             }
-            Changed::Operator(name) => self.operators.cut(name),
             Changed::FactoryCas => {
-                self.read_factory_cas().await?;
-                // Those whose CA is still there come back at once.
-                self.live.cut_where(Code::SessionRightsChanged, |client, _| client.role() == Role::Idevid);
+                if self.read_factory_cas().await? > 0 {
+                    // Those whose CA is still there come back at once.
+                    self.live.cut_where(Code::SessionRightsChanged, |client, _| client.role() == Role::Idevid);
+                }
             }
         }
         Ok(())
     }
 
-    async fn read_factory_cas(&self) -> Result<(), StoreError> {
+    /// Puts the stored factory CAs in force; gives how many are gone.
+    async fn read_factory_cas(&self) -> Result<usize, StoreError> {
         let cas = self.store.factory_cas().await?;
         // One at a time: a row that is no CA any more must not take the others with it.
         let mut usable = Vec::new();
@@ -136,10 +135,10 @@ impl<S: Store> Follower<S> {
                 Err(code) => tracing::error!(id = %ca.id, code = code.name(), "a stored factory CA cannot be used"),
             }
         }
-        if let Err(code) = self.anchors.replace_factory(&usable) {
+        Ok(self.anchors.replace_factory(&usable).unwrap_or_else(|code| {
             tracing::error!(code = code.name(), "the factory CAs cannot be used");
-        }
-        Ok(())
+            0
+        }))
     }
 
     /// Ends sessions whose certificate has expired by the civil clock, which may have jumped, and those that are too old.

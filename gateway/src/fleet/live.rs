@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use muster_protocol::pki::chain::{Role, VerifiedClient};
+use muster_protocol::pki::serial::Serial;
 use muster_protocol::topic::{self, Channel, Direction};
 use muster_protocol::{Code, DeviceId, UnixTime};
 use tokio_util::sync::CancellationToken;
@@ -18,6 +19,7 @@ use super::telemetry::LastTelemetry;
 use crate::config;
 use crate::mqtt::{Delivered, QoS, Router, Version};
 use crate::registrar::{LiveSession, SessionCounts, Sessions, Telemetry};
+use crate::store::Service;
 use crate::tls::record::role_name;
 
 /// The live sessions of this gateway.
@@ -38,6 +40,8 @@ pub(super) struct Entry {
     pub(super) peer: SocketAddr,
     pub(super) since: UnixTime,
     pub(super) version: Version,
+    /// The rights that a service's session was opened with.
+    pub(super) service: Option<Service>,
 }
 
 impl LiveSessions {
@@ -68,6 +72,31 @@ impl LiveSessions {
             .map(|(name, _)| name.clone())
             .collect();
         picked.iter().filter(|name| self.router.cut(name, code)).count()
+    }
+
+    /// Ends the sessions of a service that were opened with other rights than it has now; `None`: it has none any more.
+    /// What was opened after the change goes on.
+    pub fn regrant(&self, name: &DeviceId, now: Option<&Service>) {
+        let code = if now.is_some() { Code::SessionRightsChanged } else { Code::CertificateUnknown };
+        let is_stale = |granted: &Service| {
+            now.is_none_or(|now| {
+                (&now.publish, &now.subscribe, now.any_client_id)
+                    != (&granted.publish, &granted.subscribe, granted.any_client_id)
+            })
+        };
+        let stale: Vec<String> = self
+            .table()
+            .iter()
+            .filter(|(_, entry)| {
+                entry.service.as_ref().is_some_and(|granted| granted.name == *name && is_stale(granted))
+            })
+            .map(|(session, _)| session.clone())
+            .collect();
+        for session in &stale {
+            self.router.cut(session, code);
+        }
+        // Who is being admitted right now may have been judged by the old rights: judge again.
+        self.router.cut_where(code, |_| false);
     }
 
     pub(super) fn next_door(&self) -> u64 {
@@ -157,8 +186,15 @@ pub fn service_session(name: &DeviceId) -> String {
 /// The HTTPS connections of operators: an event stream would otherwise outlive the operator's rights.
 #[derive(Debug, Default)]
 pub struct OperatorConnections {
-    open: Mutex<HashMap<u64, (DeviceId, CancellationToken)>>,
+    open: Mutex<HashMap<u64, Presence>>,
     last: AtomicU64,
+}
+
+#[derive(Debug)]
+struct Presence {
+    operator: DeviceId,
+    serial: Serial,
+    ended: CancellationToken,
 }
 
 /// One connection in the table, until it is dropped.
@@ -171,20 +207,24 @@ pub struct OperatorConnection<'a> {
 }
 
 impl OperatorConnections {
-    /// Enters a connection of this operator.
-    pub fn enter(&self, name: &DeviceId) -> OperatorConnection<'_> {
+    /// Enters a connection of this operator under this certificate.
+    pub fn enter(&self, operator: &DeviceId, serial: &Serial) -> OperatorConnection<'_> {
         let number = self.last.fetch_add(1, Ordering::Relaxed) + 1;
         let ended = CancellationToken::new();
-        self.open().insert(number, (name.clone(), ended.clone()));
+        let presence = Presence { operator: operator.clone(), serial: serial.clone(), ended: ended.clone() };
+        self.open().insert(number, presence);
         OperatorConnection { table: self, number, ended }
     }
 
-    /// Ends every connection of this operator.
-    pub fn cut(&self, name: &DeviceId) {
-        self.open().values().filter(|(other, _)| other == name).for_each(|(_, ended)| ended.cancel());
+    /// Ends every connection of this operator but those under the one certificate that counts, if there is one.
+    pub fn keep_only(&self, operator: &DeviceId, serial: Option<&Serial>) {
+        self.open()
+            .values()
+            .filter(|presence| presence.operator == *operator && Some(&presence.serial) != serial)
+            .for_each(|presence| presence.ended.cancel());
     }
 
-    fn open(&self) -> MutexGuard<'_, HashMap<u64, (DeviceId, CancellationToken)>> {
+    fn open(&self) -> MutexGuard<'_, HashMap<u64, Presence>> {
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

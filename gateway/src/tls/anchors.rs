@@ -102,14 +102,14 @@ impl LiveAnchors {
         self.0.load_full()
     }
 
-    /// From now on these factory CAs; the others stay.
+    /// From now on these factory CAs; the others stay. Gives how many are gone.
     ///
     /// # Errors
     /// As [`Anchors::new`]; everything stays as it is then.
-    pub fn replace_factory(&self, factory: &[&[u8]]) -> Result<(), Code> {
+    pub fn replace_factory(&self, factory: &[&[u8]]) -> Result<usize, Code> {
         let factory = read_all(factory.iter().copied())?;
-        self.0.rcu(|now| Anchors { factory: factory.clone(), ..Anchors::clone(now) });
-        Ok(())
+        let before = self.0.rcu(|now| Anchors { factory: factory.clone(), ..Anchors::clone(now) });
+        Ok(before.factory.iter().filter(|old| !factory.iter().any(|new| new.der == old.der)).count())
     }
 
     /// From now on the device and operator CAs of `anchors`; the factory CAs stay.

@@ -205,6 +205,15 @@ async fn a_service_has_its_rights_under_its_own_name_until_they_change() {
     assert!(real.subscribe("$muster/d1/enrol/down").await <= 1);
     assert_eq!(running.mqtt(&any, "").await.connack().await.0, 0);
 
+    // The same rights once more, under a new certificate, and then other ones.
+    running.service("ingest", &["devices/+/cmd"], &["devices/#"], false).await;
+    assert!(first.subscribe("devices/+/y").await <= 1);
+    let narrow = running.service("ingest", &[], &["devices/#"], false).await;
+    let (_, text) = timeout(Duration::from_secs(1), first.disconnect()).await.expect("not cut within a second");
+    assert!(text.contains(Code::SessionRightsChanged.name()), "{text}");
+    let mut first = running.mqtt(&narrow, "ingest").await;
+    assert_eq!(first.connack().await.0, 0);
+
     running.gateway.operations().remove_service(&Caller::local(), &id("bridge")).await.unwrap();
     let (code, _) = timeout(Duration::from_secs(1), second.disconnect()).await.expect("not cut within a second");
     assert_eq!(code, ADMINISTRATIVE);
