@@ -44,7 +44,7 @@ type Device = (String, Arc<ClientConfig>);
 
 fn devices(dialer: &Dialer, group: Group) -> Result<Arc<[Device]>> {
     let few = dialer.credentials.iter().take(WORKERS * DEVICES_OF_WORKER);
-    few.map(|credential| Ok((credential.client_id.clone(), dialer.configuration(credential, group)?))).collect()
+    few.map(|credential| anyhow::Ok((credential.client_id.clone(), dialer.configuration(credential, group)?))).collect()
 }
 
 /// Opens and closes so many connections; gives how many it were.

@@ -163,7 +163,7 @@ impl Fleet {
         }))
     }
 
-    fn swarm(&mut self, count: u32) -> Result<Command> {
+    fn swarm(&self, count: u32) -> Result<Command> {
         let gateway = format!("127.0.0.1:{}", self.world.ports()?.mqtt);
         let mut command = self.world.program("muster-agent");
         command.args(["swarm", "--json", "--count", &count.to_string(), "--gateway", &gateway]);
