@@ -1,0 +1,6 @@
+//! Muster's firmware agent: a library without an allocator. A board gives flash, randomness, a network and time
+//! ([`platform`]); this crate holds the keys, speaks TLS and MQTT, and does what the core in `muster-protocol` decides.
+
+#![no_std]
+
+pub mod platform;

@@ -1,0 +1,1 @@
+//! What a board gives to the agent: traits only, no board's name.
