@@ -3,4 +3,5 @@
 
 #![no_std]
 
+pub mod key;
 pub mod platform;
