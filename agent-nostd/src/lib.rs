@@ -3,5 +3,6 @@
 
 #![no_std]
 
+pub mod factory;
 pub mod key;
 pub mod platform;
