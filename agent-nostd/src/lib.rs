@@ -6,3 +6,4 @@
 pub mod factory;
 pub mod key;
 pub mod platform;
+pub mod tls;

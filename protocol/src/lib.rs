@@ -7,6 +7,7 @@
 //! | module | what |
 //! |---|---|
 //! | [`limits`] | every bound of every format |
+//! | [`alpn`] | what small clients offer by ALPN |
 //! | [`device_id`], [`topic`], [`time`], [`code`] | names, topics, time, refusal codes |
 //! | [`pki`] | keys, CSRs, certificates, chains, trust anchors, the profile lint |
 //! | [`message`] | control messages: postcard in a versioned envelope |
@@ -17,6 +18,7 @@
 //! | [`registrar`] | the gateway's counterpart, one machine per device |
 #![no_std]
 
+pub mod alpn;
 pub mod code;
 pub mod device;
 pub mod device_id;

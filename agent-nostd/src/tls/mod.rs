@@ -1,0 +1,211 @@
+//! The TLS guard: TLS 1.3 (RFC 9846) to the gateway, and the only place that names embedded-tls.
+//!
+//! The library is small and heap-free, and believes too much. It is used for keys, transcript and records; what a peer
+//! may do is decided around it, and nothing else in the agent can construct a connection:
+//!
+//! | file | closes |
+//! |---|---|
+//! | `gate` | reads that lose bytes when cancelled; empty, oversized, unencrypted records; see [`gate`] |
+//! | `server_hello` | another suite, version or group than was offered; HelloRetryRequest |
+//! | `suite`, `flight` | a Finished without a certificate; messages split, repeated or out of order; a parser after the handshake that panics and forgets alerts |
+//! | `verifier` | a certificate check that takes a device for a gateway: here [`verify_gateway`](muster_protocol::pki::verify_gateway) decides, as in the Linux agent |
+//! | `provider` | a verifier that is skipped when it is not there; a key that signs for a stranger |
+//! | `stream` | writes that are dropped half way; sockets that outlive a failure |
+//!
+//! One suite (TLS_AES_128_GCM_SHA256), one group (secp256r1), one signature (ecdsa_secp256r1_sha256). Nothing is resumed
+//! and no key is updated. The server's handshake messages have to lie whole in their records, which the gateway keeps
+//! small for clients that offer [`ALPN`].
+
+mod alert;
+mod error;
+mod flight;
+mod gate;
+mod link;
+mod provider;
+mod server_hello;
+mod stream;
+mod suite;
+mod verifier;
+
+use core::net::IpAddr;
+
+use embassy_time::{Instant, with_deadline};
+use embedded_io_async::{Read, Write};
+use embedded_tls::{FlushPolicy, MaxFragmentLength, TlsCipherSuite, TlsConfig, TlsConnection, TlsContext, TlsError};
+use muster_protocol::Code;
+use muster_protocol::limits::{CERTIFICATE_BYTES_MAX, HOST_BYTES_MAX};
+use muster_protocol::pki::{GatewayClock, Signature, VerifiedGateway};
+use rand_core::CryptoRngCore;
+use rustls_pki_types::SignatureVerificationAlgorithm;
+
+pub use error::{Breach, GuardError};
+pub use stream::{GuardedStream, UnjudgedStream};
+
+use alert::Alert;
+use gate::Gate;
+use link::{Fault, Link, Phase};
+use provider::{Provider, Showing};
+use stream::Records;
+use suite::GuardedSuite;
+use verifier::{Judge, Verifier};
+
+/// Longest payload of a record that can be read: 2 KiB of content with its type, padding and tag, or 16 KiB with the
+/// feature `records-16k`.
+pub const READ_RECORD_BYTES: usize = if cfg!(feature = "records-16k") { 16_640 } else { 2_304 };
+/// Longest record that is written: a client certificate of the longest size, or 1 KiB of content.
+pub const WRITE_RECORD_BYTES: usize = CERTIFICATE_BYTES_MAX + 128;
+/// What the agent offers by ALPN (RFC 7301): a server that knows the first one keeps its records to 2 KiB.
+pub const ALPN: &[&[u8]] = &[muster_protocol::alpn::SMALL_RECORDS, b"mqtt"];
+
+/// Memory of one connection: give it a static place, it is too large for a stack.
+pub struct Buffers {
+    read: [u8; READ_RECORD_BYTES],
+    write: [u8; WRITE_RECORD_BYTES],
+    link: Link,
+}
+
+impl Buffers {
+    /// Empty.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self { read: [0; READ_RECORD_BYTES], write: [0; WRITE_RECORD_BYTES], link: Link::new() }
+    }
+}
+
+impl Default for Buffers {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// Whom we expect at the other end.
+#[derive(Clone, Copy)]
+pub struct Expected<'a> {
+    /// DNS name or IP address that was dialled.
+    pub name: &'a str,
+    /// The gateway CAs of the trust bundle in force, DER.
+    pub gateway_cas: &'a [&'a [u8]],
+    /// What is known of the date.
+    pub clock: GatewayClock,
+    /// ECDSA P-256 with SHA-256: `muster_protocol::pki::ECDSA_P256_SHA256`, or a faster one of the board.
+    pub algorithm: &'a dyn SignatureVerificationAlgorithm,
+}
+
+/// With which certificate, and whose key. The key stays behind the closure: in flash, or in a secure element.
+pub struct Credential<'a> {
+    /// The leaf, DER. The gateway holds the CA that issued it.
+    pub certificate: &'a [u8],
+    /// Signs a message, not hashed yet, with the leaf's key: ECDSA P-256 over its SHA-256. `None` when the key fails.
+    pub sign: &'a mut dyn FnMut(&[u8]) -> Option<Signature>,
+}
+
+/// Shakes hands over an open connection, mutually. Whatever else happens, `socket` is dropped.
+///
+/// The evidence is of this very handshake. In TLS 1.3 the gateway judges the client after this: its refusal is
+/// [`GuardError::Refused`] of the first read.
+pub async fn connect<'b, S>(
+    socket: S,
+    buffers: &'b mut Buffers,
+    expected: &Expected<'_>,
+    credential: Credential<'_>,
+    rng: &mut dyn CryptoRngCore,
+    deadline: Instant,
+) -> Result<(GuardedStream<'b, S>, VerifiedGateway), GuardError>
+where
+    S: Read + Write + 'b,
+{
+    if credential.certificate.len() > CERTIFICATE_BYTES_MAX {
+        return Err(GuardError::Misused);
+    }
+    let mut records = Records::new(socket, buffers);
+    let mut provider = Provider {
+        verifier: Verifier::new(Judge::Gateway(expected), records.link),
+        rng,
+        credential: Some(credential),
+        showing: Showing::NotAsked,
+    };
+    records.open(expected.name, &mut provider, deadline).await?;
+    match (provider.verifier.evidence(), provider.showing) {
+        (Some(gateway), Showing::Shown) => Ok((GuardedStream(records), gateway)),
+        (_, Showing::KeyFailed) => Err(GuardError::Key),
+        (Some(_), Showing::NotAsked) => Err(GuardError::Breach(Breach::NotMutual)),
+        // Cannot be: the flight was in order. If it ever is, nobody was verified.
+        (None, _) => Err(GuardError::Breach(Breach::Flight)),
+    }
+}
+
+/// Opens an encrypted connection to a server that is not judged, and shows it nothing: for the signed trust bundle from
+/// the open address, by which a device whose trust is out of date catches up.
+pub async fn open_unjudged<'b, S>(
+    socket: S,
+    buffers: &'b mut Buffers,
+    name: &str,
+    rng: &mut dyn CryptoRngCore,
+    deadline: Instant,
+) -> Result<UnjudgedStream<'b, S>, GuardError>
+where
+    S: Read + Write + 'b,
+{
+    let mut records = Records::new(socket, buffers);
+    let mut provider = Provider {
+        verifier: Verifier::new(Judge::Nobody, records.link),
+        rng,
+        credential: None,
+        showing: Showing::NotAsked,
+    };
+    records.open(name, &mut provider, deadline).await?;
+    Ok(UnjudgedStream(records))
+}
+
+impl<'b, S> Records<'b, S>
+where
+    S: Read + Write + 'b,
+{
+    fn new(socket: S, buffers: &'b mut Buffers) -> Self {
+        buffers.link.reset();
+        let Buffers { read, write, link } = buffers;
+        let link: &'b Link = link;
+        let gate = Gate::new(socket, link, read.len(), GuardedSuite::CODE_POINT);
+        let mut tls = TlsConnection::new(gate, read, write);
+        // The stack sends by itself; to wait for acknowledgements is the application's.
+        tls.set_flush_policy(FlushPolicy::Relaxed);
+        Self { tls: Some(tls), link, end: None, is_writing: false }
+    }
+
+    /// Shakes hands until `deadline`. An error leaves no socket behind.
+    async fn open(&mut self, name: &str, provider: &mut Provider<'_, '_>, deadline: Instant) -> Result<(), GuardError> {
+        let Some(tls) = &mut self.tls else { return Err(GuardError::Closed) };
+        if name.len() > HOST_BYTES_MAX {
+            return Err(GuardError::Misused);
+        }
+        let mut config = TlsConfig::new().with_alpn(ALPN);
+        if !cfg!(feature = "records-16k") {
+            config = config.with_max_fragment_length(MaxFragmentLength::Bits11);
+        }
+        // An address is no server name (RFC 6066, section 3).
+        if name.parse::<IpAddr>().is_err() {
+            config = config.with_server_name(name);
+        }
+        let outcome = with_deadline(deadline, tls.open(TlsContext::new(&config, &mut *provider))).await;
+        let error = match (outcome, provider.verifier.refusal(), self.link.fault()) {
+            (Ok(Ok(())), None, None) if provider.verifier.is_authenticated() => {
+                self.link.enter(Phase::Established);
+                return Ok(());
+            }
+            (_, Some(Code::SessionHandshake), _) => GuardError::Breach(Breach::Flight),
+            (_, Some(code), _) => GuardError::GatewayUntrusted(code),
+            (_, None, Some(Fault::Breach(breach))) => GuardError::Breach(breach),
+            (_, None, Some(Fault::Broken)) => GuardError::Broken,
+            (Err(_), ..) => GuardError::Timeout,
+            (Ok(Err(TlsError::HandshakeAborted(_, description))), ..) => {
+                Alert::of(description as u8).as_handshake_error()
+            }
+            (Ok(Err(TlsError::CryptoError)), ..) => GuardError::Breach(Breach::Flight),
+            (Ok(Err(TlsError::EncodeError)), ..) => GuardError::Misused,
+            (Ok(Err(_)), ..) => GuardError::Breach(Breach::Handshake),
+            (Ok(Ok(())), ..) => GuardError::Breach(Breach::Flight),
+        };
+        self.tls = None;
+        Err(error)
+    }
+}
