@@ -12,7 +12,7 @@ use anyhow::{Context as _, Result, bail};
 use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::steps::minutes;
-use crate::workspace::{become_program, capture, cargo, program, root};
+use crate::workspace::{become_program, capture, cargo, program, target_folder};
 
 /// Arguments of `cargo xtask demo`.
 #[derive(clap::Args)]
@@ -106,13 +106,6 @@ impl Progress {
         self.bar.finish_and_clear();
         eprintln!("built {} packages in {}", self.seen.len(), minutes(self.started.elapsed()));
     }
-}
-
-/// Where cargo puts what it builds.
-fn target_folder() -> Result<std::path::PathBuf> {
-    let metadata = capture(&mut cargo(&["metadata", "--format-version", "1", "--no-deps", "--locked"]))?;
-    let metadata: serde_json::Value = serde_json::from_str(&metadata).context("cargo metadata is not JSON")?;
-    Ok(metadata["target_directory"].as_str().map_or_else(|| root().join("target"), Into::into))
 }
 
 const PACKAGES: [&str; 4] = ["muster-provisioning", "muster-gateway", "muster-agent-std", "muster-system-tests"];

@@ -1,4 +1,4 @@
-//! Tasks of the project: `cargo xtask demo|test|check|tidy|nostd|tools|sim|bench`.
+//! Tasks of the project: `cargo xtask demo|test|check|tidy|nostd|firmware|flash|tools|sim|bench`.
 //!
 //! Nothing here imports the packages it builds and checks; it starts cargo and other programs, and reads files.
 
@@ -10,6 +10,7 @@ mod bench;
 mod check;
 mod demo;
 mod dependencies;
+mod firmware;
 mod nostd;
 mod sim;
 mod steps;
@@ -39,6 +40,11 @@ enum Task {
     Tidy,
     /// Build the core for a bare microcontroller target
     Nostd(nostd::Arguments),
+    /// Build, test and measure the firmware agent on boards
+    #[command(subcommand)]
+    Firmware(firmware::Task),
+    /// Write a board's image to the board
+    Flash(firmware::flash::Arguments),
     /// Make sure of the programs that tests start: install them when root, name the command otherwise
     Tools,
     /// Replay simulated histories by their seeds
@@ -54,6 +60,8 @@ fn main() -> ExitCode {
         Task::Check(arguments) => check::run(&arguments),
         Task::Tidy => tidy::run(),
         Task::Nostd(arguments) => nostd::run(&arguments),
+        Task::Firmware(task) => firmware::run(&task),
+        Task::Flash(arguments) => firmware::flash::run(&arguments),
         Task::Tools => tools::run(),
         Task::Sim(arguments) => sim::run(&arguments),
         Task::Bench(arguments) => bench::run(&arguments),
@@ -81,7 +89,7 @@ mod tests {
     #[test]
     fn the_tasks_documents_name_exist() {
         let names = super::task_names();
-        for name in ["demo", "test", "ci", "check", "tidy", "nostd", "tools", "sim", "bench"] {
+        for name in ["demo", "test", "ci", "check", "tidy", "nostd", "firmware", "flash", "tools", "sim", "bench"] {
             assert!(names.iter().any(|known| known == name), "{name} in {names:?}");
         }
     }

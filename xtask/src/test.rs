@@ -9,7 +9,7 @@ use anyhow::{Context as _, Result, bail};
 
 use crate::steps::Steps;
 use crate::workspace::{cargo, run_command, say, shown, succeeds};
-use crate::{check, tools};
+use crate::{check, firmware, tools};
 
 /// `cargo xtask test`.
 pub(crate) fn run() -> Result<()> {
@@ -23,6 +23,7 @@ pub(crate) fn run() -> Result<()> {
         // Live tests start the programs of other packages, which a test build alone would not leave in the folder.
         run_command(&mut cargo(&["build", "--workspace", "--bins", "--locked"])).map(|()| String::new())
     });
+    steps.step("firmware", firmware::prepare);
     if steps.passed("tools") && steps.passed("build") {
         steps.step("doc tests", || {
             run_command(&mut cargo(&["test", "--workspace", "--doc", "--locked"])).map(|()| String::new())

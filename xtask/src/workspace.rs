@@ -12,6 +12,13 @@ pub(crate) fn root() -> PathBuf {
     Path::new(&here).parent().map_or_else(|| PathBuf::from("."), Path::to_path_buf)
 }
 
+/// The folder that cargo builds into.
+pub(crate) fn target_folder() -> Result<PathBuf> {
+    let metadata = capture(&mut cargo(&["metadata", "--format-version", "1", "--no-deps", "--locked"]))?;
+    let metadata: serde_json::Value = serde_json::from_str(&metadata).context("cargo metadata is not JSON")?;
+    Ok(metadata["target_directory"].as_str().map_or_else(|| root().join("target"), Into::into))
+}
+
 /// The cargo that started us, in the workspace's folder.
 pub(crate) fn cargo(arguments: &[&str]) -> Command {
     program(std::env::var("CARGO").as_deref().unwrap_or("cargo"), arguments)

@@ -1,0 +1,54 @@
+//! `cargo xtask firmware build|test|size` and `cargo xtask flash`: images for boards, each from the compiler that can be
+//! had, in the emulator that can be had. What is missing is installed or named, never passed over.
+
+use anyhow::Result;
+use clap::Subcommand;
+
+use crate::workspace::{cargo, run_command};
+
+mod board;
+mod build;
+mod emulator;
+pub(crate) mod flash;
+mod image;
+mod size;
+pub(crate) mod toolchain;
+
+/// Tasks on firmware.
+#[derive(Subcommand)]
+pub(crate) enum Task {
+    /// Build boards' images and see that they fit
+    Build(build::Arguments),
+    /// Build what runs in the emulator, and run its tests against the real gateway
+    Test,
+    /// Measure flash, RAM, stack and instructions, and hold them against what they may be
+    Size(size::Arguments),
+}
+
+/// `cargo xtask firmware`.
+pub(crate) fn run(task: &Task) -> Result<()> {
+    match task {
+        Task::Build(arguments) => build::run(arguments),
+        Task::Test => test(),
+        Task::Size(arguments) => size::run(arguments),
+    }
+}
+
+/// Every board's image and the emulator, for the tests to find; says how many.
+pub(crate) fn prepare() -> Result<String> {
+    let boards = board::Board::select(None)?;
+    for board in &boards {
+        build::build(board, build::Variant::Usual, None)?;
+    }
+    let emulator = emulator::ensure()?;
+    Ok(format!("{} board(s), {emulator}", boards.len()))
+}
+
+fn test() -> Result<()> {
+    for board in board::Board::select(None)?.iter().filter(|board| board.tier == board::Tier::Run) {
+        build::build(board, build::Variant::Usual, None)?;
+    }
+    eprintln!("{}", emulator::ensure()?);
+    run_command(&mut cargo(&["build", "--workspace", "--bins", "--locked"]))?;
+    run_command(&mut cargo(&["test", "--locked", "-p", "muster-system-tests", "--test", "firmware"]))
+}

@@ -1,0 +1,192 @@
+//! `cargo xtask firmware size`: what an image costs, measured on the emulated board, held against what it may cost.
+//!
+//! Flash and statics are read from the image. Stack and instructions are measured by the program `measure-firmware`,
+//! which runs the image against the real gateway: stack by painting, instructions by the emulator's clock when one
+//! instruction is one nanosecond, time asleep taken off.
+
+use anyhow::{Context as _, Result, bail};
+use serde_json::{Value, json};
+use toml::Table;
+
+use super::board::{Board, Tier};
+use super::build::{self, Built, Variant};
+use super::emulator;
+use crate::workspace::{capture, cargo, program, run_command, say, target_folder};
+
+/// Arguments of `cargo xtask firmware size`.
+#[derive(clap::Args)]
+pub(crate) struct Arguments {
+    /// This board; every one that is run in tests when absent
+    #[arg(long)]
+    board: Option<String>,
+    /// One JSON object instead of a table
+    #[arg(long)]
+    json: bool,
+}
+
+/// `cargo xtask firmware size`.
+pub(crate) fn run(arguments: &Arguments) -> Result<()> {
+    let (figures, findings) = measure(arguments.board.as_deref())?;
+    if arguments.json {
+        let rows: Vec<Value> = figures.iter().map(Figures::json).collect();
+        say(&serde_json::to_string_pretty(&json!({ "v": 1, "images": rows, "findings": findings }))?);
+    } else {
+        say(&table(&figures));
+    }
+    judge(&findings)
+}
+
+fn judge(findings: &[String]) -> Result<()> {
+    for finding in findings {
+        eprintln!("error: {finding}");
+    }
+    if findings.is_empty() { Ok(()) } else { bail!("{} figure(s) beyond what they may be", findings.len()) }
+}
+
+/// What one image costs.
+struct Figures {
+    image: String,
+    flash_bytes: u64,
+    static_bytes: u64,
+    /// Measured while it enrols, rotates and reconnects.
+    stack_bytes: Option<u64>,
+    handshake_instructions: Option<u64>,
+}
+
+impl Figures {
+    fn ram_bytes(&self) -> Option<u64> {
+        Some(self.static_bytes + self.stack_bytes?)
+    }
+
+    fn json(&self) -> Value {
+        json!({
+            "image": self.image,
+            "flash_bytes": self.flash_bytes,
+            "static_bytes": self.static_bytes,
+            "stack_bytes": self.stack_bytes,
+            "ram_bytes": self.ram_bytes(),
+            "handshake_instructions": self.handshake_instructions,
+        })
+    }
+}
+
+fn measure(board: Option<&str>) -> Result<(Vec<Figures>, Vec<String>)> {
+    let (mut figures, mut findings) = (Vec::new(), Vec::new());
+    emulator::ensure()?;
+    for package in MEASURING {
+        run_command(&mut cargo(&["build", "--locked", "--bins", "-p", package]))?;
+    }
+    for board in Board::select(board)?.iter().filter(|board| board.tier == Tier::Run && !board.gate.is_empty()) {
+        for variant in [Variant::Usual, Variant::Records16k] {
+            let built = build::build(board, variant, None)?;
+            findings.extend(unwanted(&built));
+            let measured = measure_image(&built)?;
+            findings.extend(beyond(&measured, variant, &board.gate));
+            figures.push(measured);
+        }
+    }
+    Ok((figures, findings))
+}
+
+fn measure_image(built: &Built) -> Result<Figures> {
+    let name = built.file.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+    let program_file = target_folder()?.join("debug/measure-firmware");
+    let arguments = ["--image", &built.file.to_string_lossy(), "--json"].map(str::to_owned);
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    let said = capture(&mut program(&program_file.to_string_lossy(), &arguments)).with_context(|| name.clone())?;
+    let said: Value = serde_json::from_str(&said).context("measure-firmware did not write one JSON object")?;
+    Ok(Figures {
+        image: name,
+        flash_bytes: built.image.flash_bytes,
+        static_bytes: built.image.ram_bytes,
+        stack_bytes: said["stack_bytes"].as_u64(),
+        handshake_instructions: said["handshake_instructions"].as_u64(),
+    })
+}
+
+/// What must not be in an image at all.
+fn unwanted(built: &Built) -> Vec<String> {
+    let file = built.file.display();
+    let say = |what: &str, names: &[&str]| {
+        let some = names.iter().take(3).copied().collect::<Vec<_>>().join(", ");
+        (!names.is_empty()).then(|| format!("{file}: {} symbol(s) of {what}: {some}", names.len()))
+    };
+    let allocator = say("an allocator", &built.image.allocator());
+    allocator.into_iter().chain(say("text formatting", &built.image.formatting())).collect()
+}
+
+/// Figures above what the table `gate` of `board.toml` allows, and figures that are missing.
+fn beyond(figures: &Figures, variant: Variant, gate: &Table) -> Vec<String> {
+    let ram = match variant {
+        Variant::Usual => "ram_bytes",
+        Variant::Records16k => "ram_records_16k_bytes",
+    };
+    let figure = [
+        ("flash_bytes", Some(figures.flash_bytes)),
+        (ram, figures.ram_bytes()),
+        ("stack_bytes", figures.stack_bytes),
+        ("handshake_instructions", figures.handshake_instructions),
+    ];
+    let mut findings = Vec::new();
+    for (name, value) in figure {
+        let Some(most) = gate.get(name).and_then(toml::Value::as_integer).and_then(|most| u64::try_from(most).ok())
+        else {
+            continue;
+        };
+        match value {
+            None => findings.push(format!("{}: {name} was not measured", figures.image)),
+            Some(value) if value > most => {
+                findings.push(format!("{}: {name} is {value}, at most {most}", figures.image));
+            }
+            Some(_) => {}
+        }
+    }
+    findings
+}
+
+fn table(figures: &[Figures]) -> String {
+    let known = |figure: Option<u64>| figure.map_or_else(|| "?".to_owned(), |figure| figure.to_string());
+    let row = |figures: &Figures| {
+        format!(
+            "\n{:<32}{:>9}{:>9}{:>8}{:>9}{:>14}",
+            figures.image,
+            figures.flash_bytes,
+            figures.static_bytes,
+            known(figures.stack_bytes),
+            known(figures.ram_bytes()),
+            known(figures.handshake_instructions)
+        )
+    };
+    let head =
+        format!("{:<32}{:>9}{:>9}{:>8}{:>9}{:>14}", "image", "flash B", "static B", "stack B", "RAM B", "handshake");
+    head + &figures.iter().map(row).collect::<String>() + "\n(handshake: instructions; RAM: statics and stack)"
+}
+
+/// What the measuring takes.
+const MEASURING: [&str; 4] = ["muster-system-tests", "muster-gateway", "muster-provisioning", "muster-agent-std"];
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn names_every_figure_beyond_its_gate() {
+        let gate: Table = "flash_bytes = 100\nram_bytes = 50\nram_records_16k_bytes = 70\nhandshake_instructions = 9\n"
+            .parse()
+            .unwrap();
+        let mut figures = Figures {
+            image: "b".to_owned(),
+            flash_bytes: 100,
+            static_bytes: 40,
+            stack_bytes: Some(10),
+            handshake_instructions: Some(9),
+        };
+        assert_eq!(beyond(&figures, Variant::Usual, &gate), Vec::<String>::new());
+        figures.static_bytes = 41;
+        assert_eq!(beyond(&figures, Variant::Usual, &gate), ["b: ram_bytes is 51, at most 50"]);
+        assert_eq!(beyond(&figures, Variant::Records16k, &gate), Vec::<String>::new());
+        figures.stack_bytes = None;
+        assert_eq!(beyond(&figures, Variant::Usual, &gate), ["b: ram_bytes was not measured"]);
+    }
+}
