@@ -42,6 +42,61 @@ pub fn show(path: &Path) -> Result<Shown, Failure> {
     Ok(Shown::of(&bundle))
 }
 
+/// Writes a draft of the bundle that follows the one in force, with everything as it is now: `DIR/draft.toml`, and each
+/// gateway CA beside it. Gives the draft's path.
+pub fn draft(in_force: &Path, dir: &Path) -> Result<PathBuf, Failure> {
+    let bytes = read(in_force)?;
+    let verified = parse(&bytes, in_force)?;
+    let bundle = verified.bundle();
+    let unwritable = |path: &Path| format!("cannot write {}", path.display());
+    fs::create_dir_all(dir).or_fail("draft.unwritable", &unwritable(dir))?;
+    let mut cas = Vec::new();
+    for (number, der) in (1..).zip(&bundle.gateway_cas) {
+        let name = format!("gateway-ca-{number}.crt");
+        let path = dir.join(&name);
+        file::replace_public(&path, pem::write_certificates(&[der]).as_bytes())
+            .or_fail("draft.unwritable", &unwritable(&path))?;
+        cas.push(name);
+    }
+    let path = dir.join("draft.toml");
+    let number = bundle.number.saturating_add(1);
+    let mut text = format!(
+        "# A draft of fleet {0}'s next trust bundle. Change what is to change, then sign it:\n\
+         # muster-provision fleet sign draft.toml --fleet {1} --key fleet-root.key --out new.muster\n\n\
+         fleet = \"{0}\"\n\
+         # Higher than the number in force; devices ignore any other.\n\
+         number = {number}\n\
+         # PEM files beside this one. Keep the old CA here until every device has the bundle with the new one.\n\
+         gateway_cas = {cas:?}\n\n\
+         # Pins of new fleet keys; such a bundle is signed by both old ones.\n\
+         # next_pins = {{ root = \"{2}\", backup = \"{3}\" }}\n",
+        bundle.fleet,
+        in_force.display(),
+        verified.pins().root,
+        verified.pins().backup,
+    );
+    text.push_str(&format!(
+        "\n[policy]\n\
+         # Longest wait between two attempts to reach the gateway, in seconds.\n\
+         backoff_secs_max = {}\n\
+         # Share of a certificate's life after which it is renewed, in percent.\n\
+         renew_at_percent = {}\n",
+        bundle.policy.backoff_secs_max, bundle.policy.renew_at_percent
+    ));
+    text.push_str("\n# Tried in this order; the host is also the name that the gateway's certificate must carry.\n");
+    for at in &bundle.gateways {
+        text.push_str(&format!(
+            "[[gateways]]\nhost = {:?}\nmqtt_port = {}\nhttps_port = {}\n",
+            at.host.as_str(),
+            at.mqtt_port,
+            at.https_port
+        ));
+    }
+    // Somebody's work may be in an older draft.
+    file::create_public(&path, text.as_bytes()).or_fail("draft.exists", &unwritable(&path))?;
+    Ok(path)
+}
+
 /// Signs `draft` with `keys` and writes the fleet file that follows the one in force.
 pub fn sign(draft: &Path, in_force: &Path, keys: &[PathBuf], password: &[u8], out: &Path) -> Result<Shown, Failure> {
     let old = read(in_force)?;

@@ -1,4 +1,4 @@
-//! `fleet sign|show`.
+//! `fleet draft|sign|show`.
 
 use std::path::PathBuf;
 
@@ -8,6 +8,15 @@ use crate::bundle;
 
 #[derive(clap::Subcommand, Debug)]
 pub(super) enum Verb {
+    /// Writes a draft of the next trust bundle, with everything as it is now
+    Draft {
+        /// The fleet file in force
+        #[arg(value_name = "FILE")]
+        file: PathBuf,
+        /// Where draft.toml goes, and the gateway CAs beside it
+        #[arg(long, value_name = "DIR")]
+        out: PathBuf,
+    },
     /// Signs a draft of a trust bundle, offline
     Sign(Sign),
     /// Shows a fleet file, after checking its signatures
@@ -20,7 +29,7 @@ pub(super) enum Verb {
 
 /// Signs a draft of a trust bundle, offline
 ///
-/// FILE is a draft in TOML (`muster-gateway init` leaves one beside the keys). The number must be higher than that of the
+/// FILE is a draft in TOML (`fleet draft` writes one). The number must be higher than that of the
 /// fleet file in force, which gives the pins. New pins need both keys: give --key twice.
 #[derive(clap::Args, Debug)]
 pub(super) struct Sign {
@@ -43,6 +52,12 @@ pub(super) struct Sign {
 impl Verb {
     pub(super) fn run(self, output: &Output) -> Result<(), Failure> {
         match self {
+            Self::Draft { file, out } => {
+                let draft = bundle::draft(&file, &out)?;
+                output.record(serde_json::json!({ "draft": draft }), || {
+                    format!("{}\nChange it, then sign it where the fleet keys are: muster-provision fleet sign", draft.display())
+                })
+            }
             Self::Sign(Sign { file, fleet, key, out, password }) => {
                 let password = password.existing(output, "the fleet keys")?;
                 let shown = bundle::sign(&file, &fleet, &key, password.as_bytes(), &out)?;

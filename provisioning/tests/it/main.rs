@@ -1,0 +1,3 @@
+//! Integration tests of the factory line's library.
+
+mod fleet;
