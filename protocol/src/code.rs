@@ -188,6 +188,25 @@ codes! {
     OperatorForbidden = 0x0902, "operator.forbidden", AskOperator;
     /// The act does not fit the state that the device is in.
     DeviceState = 0x0903, "device.state", Never;
+
+    /// The board's identity is locked: nothing writes it again.
+    FactoryLocked = 0x0A01, "factory.locked", Never;
+    /// The board holds another identity than the one that was meant.
+    FactoryWritten = 0x0A02, "factory.written", Never;
+    /// What arrived at the board is not what was announced.
+    FactoryIncomplete = 0x0A03, "factory.incomplete", Retry;
+    /// The board could not store something, or read back something else.
+    FactoryStorage = 0x0A04, "factory.storage", Retry;
+    /// The board's firmware is for another product.
+    FactoryWrongProduct = 0x0A05, "factory.wrong_product", Never;
+    /// The serial number belongs to the key of another board.
+    FactoryNumberTaken = 0x0A06, "factory.number_taken", Never;
+    /// The board's key belongs to another serial number.
+    FactoryKeyBound = 0x0A07, "factory.key_bound", Never;
+    /// The board has an identity that this line's ledger does not know.
+    FactoryForeign = 0x0A08, "factory.foreign", Never;
+    /// The CSR is not made with the key that the board showed.
+    FactoryKeyChanged = 0x0A09, "factory.key_changed", Never;
 }
 
 impl Code {

@@ -36,3 +36,11 @@ pub const PRODUCT_BYTES_MAX: usize = 64;
 pub const MANIFEST_DEVICES_MAX: u32 = 1_000_000;
 /// How many times a candidate is tried before the device rolls back.
 pub const TRIALS_MAX: u8 = 3;
+/// Longest fleet file: two pins and a signed trust bundle.
+pub const FLEET_FILE_BYTES_MAX: usize = 64 + TRUST_BUNDLE_BYTES_MAX;
+/// Longest part of a certificate or a fleet file in one factory message.
+pub const FACTORY_CHUNK_BYTES_MAX: usize = 512;
+/// Longest encoded factory message, envelope included: a CSR is the longest content.
+pub const FACTORY_MESSAGE_BYTES_MAX: usize = CSR_BYTES_MAX + 64;
+/// Longest frame on a serial line: message, check (4), one octet for every 254, two delimiters.
+pub const FACTORY_FRAME_BYTES_MAX: usize = FACTORY_MESSAGE_BYTES_MAX + 4 + (FACTORY_MESSAGE_BYTES_MAX + 4) / 254 + 1 + 2;

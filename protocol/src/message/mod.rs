@@ -15,6 +15,8 @@ use crate::limits::{LABEL_BYTES_MAX, MESSAGE_BYTES_MAX};
 use crate::pki::serial::Serial;
 use crate::time::UnixTime;
 
+pub mod factory;
+
 /// Version of the envelope and of every message in it.
 pub const VERSION: u8 = 1;
 

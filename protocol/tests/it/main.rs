@@ -4,6 +4,7 @@
 
 mod device;
 mod documents;
+mod factory;
 mod manifest;
 mod message;
 mod pki;
