@@ -6,4 +6,5 @@
 pub mod factory;
 pub mod key;
 pub mod platform;
+pub mod slots;
 pub mod tls;

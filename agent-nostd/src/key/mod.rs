@@ -3,6 +3,10 @@
 //! [`DeviceKey`] is the seam to TLS and to the CSR: a public key, and something that signs. Here it is software on the
 //! p256 crate; a secure element is another type behind the same trait.
 
+mod soft;
+
+pub use soft::SoftKey;
+
 use muster_protocol::device::Credential;
 use muster_protocol::pki::{PublicKey, Signature};
 use muster_protocol::slot::SlotId;

@@ -1,0 +1,71 @@
+//! P-256 keys in software: made from the board's randomness, signing with RFC 6979, wiped when they are dropped.
+
+use muster_protocol::pki::{PublicKey, Signature};
+use p256::ecdsa::SigningKey;
+use p256::ecdsa::signature::hazmat::PrehashSigner as _;
+use rand_core::CryptoRngCore;
+use zeroize::Zeroizing;
+
+use super::{DeviceKey, KeyError};
+
+/// A private key in RAM. No Debug, no copy; zeroed on drop.
+pub struct SoftKey {
+    secret: SigningKey,
+    public: PublicKey,
+}
+
+impl SoftKey {
+    /// Makes a key; with it the 32 bytes to be stored.
+    pub fn generate(rng: &mut impl CryptoRngCore) -> (Self, Zeroizing<[u8; 32]>) {
+        let mut secret = Zeroizing::new([0; 32]);
+        loop {
+            rng.fill_bytes(&mut *secret);
+            // All but one in 2^32 draws are a key of this curve.
+            if let Some(key) = Self::from_secret(&secret) {
+                return (key, secret);
+            }
+        }
+    }
+
+    /// Takes stored bytes; `None` when they are no private key of this curve.
+    #[must_use]
+    pub fn from_secret(secret: &[u8; 32]) -> Option<Self> {
+        let secret = SigningKey::from_slice(secret).ok()?;
+        let point = secret.verifying_key().to_encoded_point(false);
+        Some(Self { public: PublicKey::from_sec1(point.as_bytes()).ok()?, secret })
+    }
+}
+
+impl DeviceKey for SoftKey {
+    fn public_key(&self) -> PublicKey {
+        self.public
+    }
+
+    fn sign_digest(&mut self, digest: &[u8; 32]) -> Result<Signature, KeyError> {
+        let signature: p256::ecdsa::Signature = self.secret.sign_prehash(digest).map_err(|_| KeyError::Storage)?;
+        Ok(Signature::new(signature.to_bytes().into()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+
+    /// RFC 6979, appendix A.2.5: the key, and its signature over SHA-256 of `sample`.
+    #[test]
+    fn signs_as_rfc_6979_says() {
+        let hex = |text: &str| -> [u8; 32] {
+            core::array::from_fn(|index| u8::from_str_radix(&text[2 * index..2 * index + 2], 16).unwrap())
+        };
+        let secret = hex("C9AFA9D845BA75166B5C215767B1D6934E50C3DB36E89B127B8A622B120F6721");
+        let mut key = SoftKey::from_secret(&secret).unwrap();
+        let signature = key.sign(b"sample").unwrap();
+        let (r, s) = signature.as_bytes().split_at(32);
+        assert_eq!(r, hex("EFD48B2AACB6A8FD1140DD9CD45E81D69D2C877B56AAF991C34D0EA84EAF3716"));
+        assert_eq!(s, hex("F7CB1C942D657C41D436C7A1B6E29F65F3E900DBB9AFF4064DC4AB2F843ACDA8"));
+        assert_eq!(key.public_key().verify(b"sample", &signature), Ok(()));
+        assert!(SoftKey::from_secret(&[0; 32]).is_none() && SoftKey::from_secret(&[0xff; 32]).is_none());
+    }
+}

@@ -1,0 +1,4 @@
+//! Tests of the firmware agent on the host.
+
+mod nor;
+mod power_cut;
