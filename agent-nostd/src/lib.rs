@@ -3,8 +3,13 @@
 
 #![no_std]
 
+pub mod clock;
 pub mod factory;
+pub mod fmt;
 pub mod key;
+pub mod mqtt;
+pub mod net;
 pub mod platform;
 pub mod slots;
+pub mod telemetry;
 pub mod tls;
