@@ -4,8 +4,10 @@
 //! | module | what |
 //! |---|---|
 //! | [`ceremony`] | the factory root and the issuing CA, made once |
-//! | [`ledger`] | serial numbers handed out, so that no two devices ever share one |
+//! | [`serial`] | serial numbers handed out, so that no two devices ever share one |
+//! | [`ledger`] | which key has which name, and how far each board is |
 //! | [`batch`] | N identities and their manifest, resumable |
+//! | [`station`] | a blank board becomes a device over its serial line |
 //! | [`manifest`] | reading and checking a manifest |
 //! | [`bundle`] | drafts of trust bundles, and signing them |
 //! | [`command`] | the command line |
@@ -18,3 +20,5 @@ pub mod ceremony;
 pub mod command;
 pub mod ledger;
 pub mod manifest;
+pub mod serial;
+pub mod station;

@@ -14,15 +14,18 @@
 //! | file | idea |
 //! |---|---|
 //! | `store` | what is asked of flash, secure element and lock |
+//! | `flash` | the same in NOR flash |
 //! | `judge` | what the board is willing to become |
 //! | `line` | the loop over a serial line |
 //!
 //! A board starts with [`Factory::begin`]: it says whether to stay in factory mode or to start the agent.
 
+mod flash;
 mod judge;
 mod line;
 mod store;
 
+pub use flash::FlashStore;
 pub use line::{LineError, serve, serve_locked};
 pub use store::{FactoryStore, Stage, StoreError};
 
@@ -44,15 +47,6 @@ pub struct About {
     pub board: String<LABEL_BYTES_MAX>,
     /// Version of the agent, for people.
     pub agent: String<LABEL_BYTES_MAX>,
-}
-
-/// How a board goes on after its start.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub enum Begin {
-    /// No identity yet, or one that is not locked: [`serve`].
-    Factory,
-    /// A device: start the agent, and beside it [`serve_locked`] with this.
-    Agent(Hello),
 }
 
 /// What comes after an answer.
@@ -79,14 +73,16 @@ impl Factory {
         Self { about, certificate: Vec::new(), trust: Vec::new() }
     }
 
-    /// The first thing after a start. Locks the hardware once more where the identity is locked: the power may have gone
-    /// between the lock's record and the lock.
-    pub fn begin(&mut self, store: &mut impl FactoryStore) -> Result<Begin, StoreError> {
+    /// The first thing after a start. `None`: no identity yet, or one that is not locked, so [`serve`] until there is.
+    /// Otherwise the board is a device: start the agent, and beside it [`serve_locked`] with what comes back.
+    ///
+    /// Locks the hardware once more: the power may have gone between the lock's record and the lock.
+    pub fn begin(&mut self, store: &mut impl FactoryStore) -> Result<Option<Hello>, StoreError> {
         if store.stage()? != Stage::Locked {
-            return Ok(Begin::Factory);
+            return Ok(None);
         }
         store.lock()?;
-        self.hello(store).map(Begin::Agent).map_err(|_| StoreError)
+        self.hello(store).map(Some).map_err(|_| StoreError)
     }
 
     /// What a board says when it starts, without being asked.

@@ -18,6 +18,7 @@ mod identity;
 mod plan;
 
 pub use plan::Order;
+pub(crate) use plan::PLAN;
 
 use identity::Maker;
 use plan::Plan;

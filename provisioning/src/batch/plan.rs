@@ -5,16 +5,14 @@ use std::path::Path;
 
 use muster_issuing::file;
 use muster_protocol::device_id::FleetId;
-use muster_protocol::limits::{DEVICE_ID_BYTES_MAX, PRODUCT_BYTES_MAX};
+use muster_protocol::limits::PRODUCT_BYTES_MAX;
 use muster_protocol::{DeviceId, Name};
 use muster_terminal::{Failure, OrFail as _};
 use serde::{Deserialize, Serialize};
 
-use crate::ledger;
+use crate::serial;
 
-const PLAN: &str = "batch.json";
-/// Digits of the number at the end of an id.
-const DIGITS: usize = 6;
+pub(crate) const PLAN: &str = "batch.json";
 
 /// What somebody ordered.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
@@ -45,6 +43,10 @@ impl Plan {
     /// Reads the plan in `out`, or makes one with freshly reserved ids.
     pub(super) fn open(pki: &Path, out: &Path, fleet: &FleetId, order: Order) -> Result<Self, Failure> {
         check(&order)?;
+        if out.join(crate::station::PLAN).exists() {
+            let message = format!("{} is a station's folder", out.display());
+            return Err(Failure::refused("batch.differs", message).hint("give another --out"));
+        }
         let path = out.join(PLAN);
         let shown = path.display();
         match fs::read(&path) {
@@ -72,8 +74,8 @@ impl Plan {
         use std::os::unix::fs::DirBuilderExt as _;
         let cannot = format!("cannot write into {}", out.display());
         fs::DirBuilder::new().recursive(true).mode(0o700).create(out).or_fail("batch.unwritable", &cannot)?;
-        let prefix = id_prefix(&order)?;
-        let first = ledger::reserve(pki, &prefix, order.count)?;
+        let prefix = serial::id_prefix(&order.product, &order.lot)?;
+        let first = serial::reserve(pki, &prefix, order.count)?;
         let made_at_unix_secs = muster_terminal::time::now_unix_secs();
         let plan = Self { v: 1, order, fleet: fleet.to_string(), prefix, first, made_at_unix_secs };
         plan.device_id(plan.count() - 1)?;
@@ -95,8 +97,7 @@ impl Plan {
     }
 
     pub(super) fn device_id(&self, index: u32) -> Result<DeviceId, Failure> {
-        let number = self.first.saturating_add(index);
-        DeviceId::new(&format!("{}-{number:0DIGITS$}", self.prefix)).or_fail("batch.id", "the device id")
+        serial::id(&self.prefix, self.first.saturating_add(index))
     }
 
     pub(super) fn fleet(&self) -> Result<FleetId, Failure> {
@@ -113,40 +114,11 @@ impl Plan {
 }
 
 fn check(order: &Order) -> Result<(), Failure> {
-    let printable = |text: &str| !text.chars().any(char::is_control);
-    let fits = |text: &str| text.len() <= PRODUCT_BYTES_MAX && printable(text);
-    if order.product.is_empty() || !fits(&order.product) || !fits(&order.lot) {
-        let message = format!(
-            "product and lot have at most {PRODUCT_BYTES_MAX} bytes and no control characters; the product has a name"
-        );
-        return Err(Failure::usage("batch.name", message));
-    }
     match order.gateway.as_deref().map(|gateway| gateway.rsplit_once(':')) {
         None => Ok(()),
         Some(Some((host, port))) if !host.is_empty() && port.parse::<u16>().is_ok_and(|port| port > 0) => Ok(()),
         Some(_) => Err(Failure::usage("batch.gateway", "--gateway is HOST:PORT, as in gateway.example:8883")),
     }
-}
-
-/// Product and lot as they may stand in an id: lower case, everything unusual a dash.
-fn id_prefix(order: &Order) -> Result<String, Failure> {
-    let part = |text: &str| -> String {
-        let dashed: String =
-            text.chars().map(|c| if c.is_ascii_alphanumeric() { c.to_ascii_lowercase() } else { '-' }).collect();
-        dashed.split('-').filter(|piece| !piece.is_empty()).collect::<Vec<_>>().join("-")
-    };
-    let prefix = [part(&order.product), part(&order.lot)]
-        .into_iter()
-        .filter(|part| !part.is_empty())
-        .collect::<Vec<_>>()
-        .join("-");
-    if prefix.is_empty() {
-        return Err(Failure::usage("batch.name", "the product's name has no letter or digit for a device id"));
-    }
-    if prefix.len() + 1 + DIGITS > DEVICE_ID_BYTES_MAX {
-        return Err(Failure::usage("batch.name", "product and lot together are too long for a device id"));
-    }
-    Ok(prefix)
 }
 
 fn bounded(text: &str) -> Result<heapless::String<PRODUCT_BYTES_MAX>, Failure> {
@@ -158,25 +130,15 @@ mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
 
-    fn order(product: &str, lot: &str, gateway: Option<&str>) -> Order {
-        Order { count: 2, product: product.into(), lot: lot.into(), gateway: gateway.map(Into::into) }
-    }
-
-    #[test]
-    fn ids_come_from_product_and_lot() {
-        assert_eq!(id_prefix(&order("Street Lamp (v2)", "2026/47", None)).unwrap(), "street-lamp-v2-2026-47");
-        assert_eq!(id_prefix(&order("lamp", "", None)).unwrap(), "lamp");
-        assert_eq!(id_prefix(&order("灯", "", None)).unwrap_err().code, "batch.name");
-        assert!(id_prefix(&order(&"x".repeat(60), "", None)).is_err());
+    fn order(gateway: &str) -> Order {
+        Order { count: 2, product: "lamp".into(), lot: String::new(), gateway: Some(gateway.into()) }
     }
 
     #[test]
     fn orders_that_make_no_sense_are_refused() {
-        for (product, gateway) in
-            [("", None), ("a\nb", None), ("lamp", Some("host")), ("lamp", Some(":1")), ("lamp", Some("h:0"))]
-        {
-            assert!(check(&order(product, "", gateway)).is_err(), "{product:?} {gateway:?}");
+        for gateway in ["host", ":1", "h:0"] {
+            assert!(check(&order(gateway)).is_err(), "{gateway:?}");
         }
-        assert!(check(&order("lamp", "", Some("[::1]:8883"))).is_ok());
+        assert!(check(&order("[::1]:8883")).is_ok());
     }
 }

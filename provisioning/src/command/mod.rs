@@ -6,6 +6,7 @@ mod batch;
 mod fleet;
 mod manifest;
 mod pki;
+mod station;
 
 /// Makes devices: keys, certificates, manifests
 #[derive(clap::Parser, Debug)]
@@ -23,6 +24,7 @@ enum Noun {
     /// Batches of device identities
     #[command(subcommand)]
     Batch(batch::Verb),
+    Station(station::Station),
     /// The fleet file: what devices trust
     #[command(subcommand)]
     Fleet(fleet::Verb),
@@ -37,6 +39,7 @@ impl MusterProvision {
         match self.noun {
             Noun::Pki(verb) => verb.run(output),
             Noun::Batch(verb) => verb.run(output),
+            Noun::Station(station) => station.run(output),
             Noun::Fleet(verb) => verb.run(output),
             Noun::Manifest(verb) => verb.run(output),
         }

@@ -124,6 +124,7 @@ pub enum Request<'a> {
 }
 
 /// Board to station.
+#[expect(clippy::large_enum_variant, reason = "no heap; an answer lives until it is encoded")]
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub enum Answer<'a> {
     /// Answer to [`Request::Hello`], and said once at the start.
