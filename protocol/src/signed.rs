@@ -71,22 +71,13 @@ pub struct SignedDocument<'a> {
 impl<'a> SignedDocument<'a> {
     /// Takes a container apart and checks every signature.
     pub fn parse(bytes: &'a [u8], kind: Kind, version: u8) -> Result<Self, SignedError> {
-        let (header, rest) = bytes.split_first_chunk::<HEADER_BYTES>().ok_or(SignedError::Malformed)?;
-        let [m0, m1, m2, m3, found_kind, found_version, l0, l1, l2, l3] = *header;
-        if [m0, m1, m2, m3] != MAGIC || found_kind != kind as u8 {
-            return Err(SignedError::Malformed);
-        }
-        if found_version != version {
-            return Err(SignedError::Version);
-        }
-        let length = usize::try_from(u32::from_le_bytes([l0, l1, l2, l3])).map_err(|_| SignedError::Malformed)?;
-        let (body, tail) = rest.split_at_checked(length).ok_or(SignedError::Malformed)?;
+        let (body, tail) = take_apart(bytes, kind, version)?;
+        let covered = bytes.get(..HEADER_BYTES + body.len()).ok_or(SignedError::Malformed)?;
         let (&count, entries) = tail.split_first().ok_or(SignedError::Malformed)?;
         let count = usize::from(count);
         if count == 0 || count > SIGNATURES_MAX || entries.len() != count * SIGNATURE_ENTRY_BYTES {
             return Err(SignedError::Malformed);
         }
-        let covered = bytes.get(..HEADER_BYTES + length).ok_or(SignedError::Malformed)?;
         let mut signers = heapless::Vec::new();
         for entry in entries.chunks_exact(SIGNATURE_ENTRY_BYTES) {
             let (key, signature) = entry.split_at(65);
@@ -112,6 +103,25 @@ impl<'a> SignedDocument<'a> {
     pub fn signers(&self) -> &[PublicKey] {
         &self.signers
     }
+}
+
+/// The body of a container, whoever signed it.
+pub(crate) fn body_of(bytes: &[u8], kind: Kind, version: u8) -> Result<&[u8], SignedError> {
+    take_apart(bytes, kind, version).map(|(body, _)| body)
+}
+
+/// Body, and the signatures behind it.
+fn take_apart(bytes: &[u8], kind: Kind, version: u8) -> Result<(&[u8], &[u8]), SignedError> {
+    let (header, rest) = bytes.split_first_chunk::<HEADER_BYTES>().ok_or(SignedError::Malformed)?;
+    let [m0, m1, m2, m3, found_kind, found_version, l0, l1, l2, l3] = *header;
+    if [m0, m1, m2, m3] != MAGIC || found_kind != kind as u8 {
+        return Err(SignedError::Malformed);
+    }
+    if found_version != version {
+        return Err(SignedError::Version);
+    }
+    let length = usize::try_from(u32::from_le_bytes([l0, l1, l2, l3])).map_err(|_| SignedError::Malformed)?;
+    rest.split_at_checked(length).ok_or(SignedError::Malformed)
 }
 
 /// The header in front of a body of `body_bytes`; the writer signs [`DOMAIN`], this header and the body.

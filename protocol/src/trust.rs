@@ -12,7 +12,7 @@ use crate::code::Code;
 use crate::device_id::FleetId;
 use crate::limits::{GATEWAY_CAS_MAX, GATEWAYS_MAX, HOST_BYTES_MAX, TRUST_BUNDLE_BYTES_MAX};
 use crate::pki::key::KeyFingerprint;
-use crate::signed::{Kind, SignedDocument, SignedError};
+use crate::signed::{Kind, SignedDocument, SignedError, body_of};
 
 /// Format version of the body.
 pub const VERSION: u8 = 1;
@@ -146,4 +146,12 @@ pub fn read_fleet_file(bytes: &[u8]) -> Result<VerifiedBundle<'_>, Code> {
     let (root, backup) = pins.split_at(32);
     let fingerprint = |half: &[u8]| half.try_into().map(KeyFingerprint).map_err(|_| Code::BundleMalformed);
     VerifiedBundle::verify(bundle, &Pins { root: fingerprint(root)?, backup: fingerprint(backup)? })
+}
+
+/// Reads the bundle of a fleet file that was verified before and has been in the device's own store since then: its
+/// signatures are not checked again. Whoever has not verified these very bytes takes [`read_fleet_file`].
+pub fn reread_fleet_file(bytes: &[u8]) -> Result<TrustBundle<'_>, Code> {
+    let (_, bundle) = bytes.split_first_chunk::<PINS_BYTES>().ok_or(Code::BundleMalformed)?;
+    let body = body_of(bundle, Kind::TrustBundle, VERSION).map_err(|_| Code::BundleMalformed)?;
+    postcard::from_bytes(body).map_err(|_| Code::BundleMalformed)
 }

@@ -10,6 +10,10 @@ use super::{Action, Device, Event};
 
 impl Device {
     pub(super) fn offer_bundle(&mut self, now: Now, signed: &[u8]) {
+        if self.barrier || !self.queue.is_empty() {
+            // The buffer is taken: by outputs that were not drained. The gateway offers the bundle again.
+            return;
+        }
         match self.take_bundle(signed) {
             Ok(()) => {
                 self.push(Action::Persist(Item::Trust));
@@ -28,10 +32,10 @@ impl Device {
         verified.supersedes(self.identity.fleet(), self.bundle)?;
         let pins = *verified.pins();
         let (number, policy) = (verified.bundle().number, verified.bundle().policy);
-        self.new_trust.clear();
+        self.buffer.clear();
         // The pins that this bundle is verified with go in front of it; those that it brings are read out of it.
         for part in [&self.pins.root.0[..], &self.pins.backup.0, signed] {
-            self.new_trust.extend_from_slice(part).map_err(|_| Code::MessageOversized)?;
+            self.buffer.extend_from_slice(part).map_err(|_| Code::MessageOversized)?;
         }
         self.pins = pins;
         self.bundle = number;

@@ -22,7 +22,7 @@ use crate::limits::{LABEL_BYTES_MAX, MESSAGE_BYTES_MAX, SLOT_RECORD_BYTES_MAX, T
 use crate::message;
 use crate::pki::certificate::Certificate;
 use crate::pki::csr::CsrDraft;
-use crate::pki::key::PublicKey;
+use crate::pki::key::{PublicKey, Signature};
 use crate::pki::serial::Serial;
 use crate::slot::store::Item;
 use crate::slot::{Phase, SlotId, SlotRecord};
@@ -111,13 +111,14 @@ pub struct Device {
     /// The retirement that waits for the gateway's answer.
     retiring: bool,
     csr: Option<CsrDraft>,
-    request: heapless::Vec<u8, { crate::limits::CSR_BYTES_MAX }>,
-    new_trust: heapless::Vec<u8, { PINS_BYTES + TRUST_BUNDLE_BYTES_MAX }>,
+    /// The signature under it, once there is one.
+    signature: Option<Signature>,
     queue: heapless::Deque<Action, QUEUE_MAX>,
     /// A Persist is out and not answered.
     barrier: bool,
     /// The records are no longer what this machine believes: it hears and says nothing any more.
     stopped: bool,
+    /// The bytes of the output that is out, or a new trust bundle that is the next to come out.
     buffer: heapless::Vec<u8, OUTPUT_BYTES_MAX>,
     last_seen: Now,
 }
@@ -167,8 +168,7 @@ impl Device {
             rotate_not_before: Millis(0),
             retiring: false,
             csr: None,
-            request: heapless::Vec::new(),
-            new_trust: heapless::Vec::new(),
+            signature: None,
             queue: heapless::Deque::new(),
             barrier: false,
             stopped: false,
@@ -455,36 +455,46 @@ impl Device {
     }
 
     fn fill_record(&mut self, item: Item) {
-        self.buffer.clear();
-        // OUTPUT_BYTES_MAX is the longest of the three records.
-        let _ = match item {
-            Item::Slot(slot) => match &self.slots[slot.index()] {
-                Some(record) => self.buffer.extend_from_slice(&record.encode()),
-                None => Ok(()),
-            },
-            Item::Trust => self.buffer.extend_from_slice(&self.new_trust),
+        match item {
+            Item::Slot(slot) => {
+                self.buffer.clear();
+                if let Some(record) = &self.slots[slot.index()] {
+                    record.encode_into(&mut self.buffer);
+                }
+            }
+            // It has been there since it was offered.
+            Item::Trust => {}
             Item::Life => {
                 self.clock.stored();
                 let record = LifeRecord { floor: self.clock.floor(), retired: self.retired };
-                self.buffer.extend_from_slice(&record.encode())
+                self.buffer.clear();
+                // OUTPUT_BYTES_MAX is longer.
+                let _ = self.buffer.extend_from_slice(&record.encode());
             }
-        };
+        }
     }
 
     /// Writes the message into the buffer; false when there is nothing to say any more.
     fn fill_message(&mut self, action: Action) -> bool {
         let encoded = match action {
-            Action::Hello => message::encode(&message::Up::Hello(self.hello())),
-            Action::Request => message::encode(&message::Up::Request { csr: &self.request }),
+            Action::Hello => {
+                let hello = self.hello();
+                message::encode_into(&message::Up::Hello(hello), &mut self.buffer)
+            }
+            Action::Request => match (self.csr.take(), self.signature.take()) {
+                (Some(draft), Some(signature)) => {
+                    message::encode_into(&message::Up::Request { csr: &draft.finish(&signature) }, &mut self.buffer)
+                }
+                _ => return false,
+            },
             Action::Confirm(slot) => match self.serial(slot) {
-                Some(serial) => message::encode(&message::Up::Confirm { serial }),
+                Some(serial) => message::encode_into(&message::Up::Confirm { serial }, &mut self.buffer),
                 None => return false,
             },
-            Action::SendRetire => message::encode(&message::Up::Retire),
+            Action::SendRetire => message::encode_into(&message::Up::Retire, &mut self.buffer),
             _ => return false,
         };
-        self.buffer.clear();
-        encoded.is_ok_and(|bytes| self.buffer.extend_from_slice(&bytes).is_ok())
+        encoded.is_ok()
     }
 
     fn hello(&self) -> message::Hello {

@@ -81,6 +81,7 @@ impl Device {
 
     fn ask_for_signature(&mut self, slot: SlotId, public_key: &PublicKey) -> Request {
         self.csr = Some(CsrDraft::new(&self.identity, public_key));
+        self.signature = None;
         self.push(Action::Sign(slot));
         Request { slot, step: Step::Signing }
     }
@@ -91,13 +92,13 @@ impl Device {
     }
 
     pub(super) fn signed(&mut self, now: Now, signature: &Signature) {
-        let (Some(request), Some(draft)) = (self.state.request_mut().copied(), self.csr.take()) else {
+        let Some(request) = self.state.request_mut().copied() else {
             return;
         };
-        if request.step != Step::Signing {
+        if self.csr.is_none() || request.step != Step::Signing {
             return;
         }
-        self.request = draft.finish(signature);
+        self.signature = Some(*signature);
         let step = if matches!(self.link, Link::Open { welcomed: true, .. }) {
             self.push(Action::Request);
             self.expect_answer(now);

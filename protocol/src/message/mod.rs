@@ -119,12 +119,19 @@ pub enum Down<'a> {
 /// Encodes a message for the wire.
 pub fn encode<T: Serialize>(message: &T) -> Result<Encoded, Code> {
     let mut buffer = Encoded::new();
-    buffer.resize_default(MESSAGE_BYTES_MAX).map_err(|_| Code::MessageOversized)?;
+    encode_into(message, &mut buffer)?;
+    Ok(buffer)
+}
+
+/// Encodes a message for the wire, in place of what `buffer` holds.
+pub fn encode_into<T: Serialize, const N: usize>(message: &T, buffer: &mut heapless::Vec<u8, N>) -> Result<(), Code> {
+    buffer.clear();
+    buffer.resize_default(N.min(MESSAGE_BYTES_MAX)).map_err(|_| Code::MessageOversized)?;
     let (version, body) = buffer.split_first_mut().ok_or(Code::MessageOversized)?;
     *version = VERSION;
     let used = postcard::to_slice(message, body).map_err(|_| Code::MessageOversized)?.len();
     buffer.truncate(1 + used);
-    Ok(buffer)
+    Ok(())
 }
 
 /// Decodes what a device sent.

@@ -72,6 +72,14 @@ impl SlotRecord {
     /// The bytes to store.
     #[must_use]
     pub fn encode(&self) -> Encoded {
+        let mut bytes = Encoded::new();
+        self.encode_into(&mut bytes);
+        bytes
+    }
+
+    /// Appends the bytes to store to an empty `bytes`, which has to hold [`SLOT_RECORD_BYTES_MAX`].
+    pub(crate) fn encode_into<const N: usize>(&self, bytes: &mut heapless::Vec<u8, N>) {
+        const { assert!(N >= SLOT_RECORD_BYTES_MAX) };
         let (phase, trials) = match self.phase {
             Phase::Keyed => (1, 0),
             Phase::Issued => (2, 0),
@@ -80,7 +88,6 @@ impl SlotRecord {
             Phase::Superseded => (5, 0),
             Phase::Wiped => (6, 0),
         };
-        let mut bytes = Encoded::new();
         // SLOT_RECORD_BYTES_MAX leaves room for the longest certificate, so no part is ever cut.
         let mut put = |part: &[u8]| drop(bytes.extend_from_slice(part));
         put(&MAGIC);
@@ -89,9 +96,8 @@ impl SlotRecord {
         put(self.public_key.as_sec1());
         put(&(self.certificate.len() as u16).to_le_bytes());
         put(&self.certificate);
-        let check = Sha256::digest(&bytes);
+        let check = Sha256::digest(&*bytes);
         let _ = bytes.extend_from_slice(check.get(..CHECK_BYTES).unwrap_or_default());
-        bytes
     }
 
     /// Reads stored bytes; `None` for anything torn, worn or unknown, which counts as an empty slot.
