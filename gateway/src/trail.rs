@@ -63,7 +63,7 @@ impl<S: Store> Writer<S> {
     /// Writes until the last [`Trail`] is dropped and the queue is empty.
     pub async fn run(mut self) {
         let mut batch = Vec::new();
-        while self.notes.recv_many(&mut batch, BATCH_NOTES).await > 0 {
+        while self.gather(&mut batch).await {
             let mut dropped = self.dropped.swap(0, Ordering::Relaxed);
             if dropped > 0 {
                 tracing::warn!(dropped, "the store does not keep up; audit events of handshakes were dropped");
@@ -83,6 +83,20 @@ impl<S: Store> Writer<S> {
             let lost = if self.write(changes).await { 0 } else { events };
             self.dropped.fetch_add(lost + dropped, Ordering::Relaxed);
         }
+    }
+
+    /// Waits for the first note, then a moment for more: a commit costs the same for one and for a hundred. False when
+    /// there will be none any more.
+    async fn gather(&mut self, batch: &mut Vec<Note>) -> bool {
+        if self.notes.recv_many(batch, BATCH_NOTES).await == 0 {
+            return false;
+        }
+        let more = async {
+            while batch.len() < BATCH_NOTES && self.notes.recv_many(batch, BATCH_NOTES - batch.len()).await > 0 {}
+        };
+        // Over, full, or nobody is left to send: each is a reason to write.
+        let _ = tokio::time::timeout(LINGER, more).await;
+        true
     }
 
     /// Whether it was written.
@@ -111,3 +125,5 @@ const QUEUE_NOTES: usize = 8192;
 const BATCH_NOTES: usize = 256;
 const ATTEMPTS_MAX: usize = 3;
 const RETRY_AFTER: Duration = Duration::from_millis(500);
+/// How long the first note of a batch waits for others.
+const LINGER: Duration = Duration::from_millis(25);
