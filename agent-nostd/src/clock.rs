@@ -1,8 +1,10 @@
 //! Time for the core: uptime from the board's timer, the date from its clock, as far as it can be believed.
 //!
 //! A clock without a battery starts in 1970, a broken one in 2106. One that stands before what has surely passed is no
-//! clock, so the core is told that there is none and goes by its floor; one that is ahead delays nothing but itself,
-//! since a chain is judged no earlier than its own notBefore, and the gateway's word replaces it.
+//! clock, so the core is told that there is none and goes by its floor. One that is ahead makes the gateway's certificate
+//! look expired: it is doubted then, and the next attempt goes by the floor, which is the rule that always holds. So a
+//! wrong clock costs an attempt and never the device; and a certificate that ended before the last authenticated time is
+//! refused with any clock.
 
 use embassy_time::{Duration, Instant};
 use muster_protocol::UnixTime;
@@ -21,6 +23,30 @@ pub fn now(clock: &mut impl Clock, floor: UnixTime) -> Now {
 /// The board's date, unless it stands before `floor`.
 pub fn civil(clock: &mut impl Clock, floor: UnixTime) -> Option<UnixTime> {
     clock.civil().filter(|date| *date >= floor)
+}
+
+/// A clock that is not asked while it is in doubt.
+pub(crate) struct Doubtable<C> {
+    clock: C,
+    is_doubted: bool,
+}
+
+impl<C> Doubtable<C> {
+    pub(crate) const fn new(clock: C) -> Self {
+        Self { clock, is_doubted: false }
+    }
+
+    /// The gateway's certificate was out of its time: by the clock, or by the floor. Each may be what is wrong, so they
+    /// take turns.
+    pub(crate) const fn doubt(&mut self) {
+        self.is_doubted = !self.is_doubted;
+    }
+}
+
+impl<C: Clock> Clock for Doubtable<C> {
+    fn civil(&mut self) -> Option<UnixTime> {
+        if self.is_doubted { None } else { self.clock.civil() }
+    }
 }
 
 /// Since the start.
@@ -60,6 +86,16 @@ mod tests {
         for date in [0x8000_0000, 0x1_0000_0000] {
             assert_eq!(civil(&mut Fixed(date), RELEASED_AT), Some(UnixTime(date)));
         }
+    }
+
+    #[test]
+    fn clock_and_floor_take_turns_while_one_is_in_doubt() {
+        let mut clock = Doubtable::new(Fixed(0x1_0000_0000));
+        assert!(civil(&mut clock, RELEASED_AT).is_some());
+        clock.doubt();
+        assert_eq!(civil(&mut clock, RELEASED_AT), None);
+        clock.doubt();
+        assert!(civil(&mut clock, RELEASED_AT).is_some());
     }
 
     #[test]

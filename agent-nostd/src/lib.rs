@@ -3,6 +3,7 @@
 
 #![no_std]
 
+pub mod agent;
 pub mod clock;
 pub mod factory;
 pub mod fmt;
@@ -13,3 +14,4 @@ pub mod platform;
 pub mod slots;
 pub mod telemetry;
 pub mod tls;
+mod vault;

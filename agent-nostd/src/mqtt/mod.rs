@@ -2,7 +2,7 @@
 //!
 //! minimq keeps packets, acknowledgements and pings; what it does not tell is why the gateway said no. The reason string
 //! with the refusal's name stands in the packet that ended the session, and that packet still lies in the receive
-//! buffer: [`Memory::failure`] reads it there. What a refusal means is for the core.
+//! buffer: [`Memory`] reads it there. What a refusal means is for the core.
 //!
 //! A write to TLS must not be cancelled, while the wait for the next packet has to be: [`Session::next`] lets its caller's
 //! alarm interrupt only when nothing is being written, and gives up a write that stalls.
@@ -14,12 +14,9 @@ use embedded_io_async::{ErrorType, Read, Write};
 use minimq::{
     Buffers, ConfigBuilder, Error, Op, PeerError, Publication, QoS, ReasonCode, SubscriptionOptions, TopicFilter,
 };
-use muster_protocol::device::Failure;
 use muster_protocol::limits::{CSR_BYTES_MAX, MESSAGE_BYTES_MAX};
 use muster_protocol::topic::TOPIC_BYTES_MAX;
 use muster_protocol::{Code, DeviceId};
-
-use crate::tls::GuardError;
 
 mod alarm;
 mod reason;
@@ -39,24 +36,21 @@ impl Memory {
         Self { receive: [0; RECEIVE_BYTES], send: [0; SEND_BYTES] }
     }
 
-    /// The receive buffer, for whoever needs memory while there is no session.
-    pub const fn scratch(&mut self) -> &mut [u8; RECEIVE_BYTES] {
-        &mut self.receive
+    /// Both buffers, the larger one first, for whoever needs memory while there is no session.
+    pub(crate) const fn scratch(&mut self) -> (&mut [u8; RECEIVE_BYTES], &mut [u8; SEND_BYTES]) {
+        (&mut self.receive, &mut self.send)
     }
 
-    /// What the end of the session that used this memory means to the core.
+    /// Why the gateway took its leave of the last session, if it took it and blamed somebody.
     #[must_use]
-    pub fn failure(&self, end: End) -> Failure {
-        let farewell = || reason::of_farewell(&self.receive).map_or(Failure::Unreachable, Failure::Refused);
-        match end {
-            End::Stream(Some(GuardError::GatewayUntrusted(code))) => Failure::GatewayUntrusted(code),
-            End::Stream(Some(GuardError::Refused(code))) => Failure::Refused(code),
-            End::Stream(Some(error @ GuardError::Breach(_))) => Failure::Refused(error.code()),
-            End::Stream(_) => farewell(),
-            End::Refused(reason) => Failure::Refused(reason::of_refusal(&self.receive).unwrap_or(reason.code())),
-            End::Protocol => Failure::Refused(Code::SessionProtocol),
-            End::Silent => Failure::Unreachable,
-        }
+    pub fn farewell(&self) -> Option<Code> {
+        reason::of_farewell(&self.receive)
+    }
+
+    /// The name of the refusal that ended the last session, or kept it from opening.
+    #[must_use]
+    pub fn refusal(&self) -> Option<Code> {
+        reason::of_refusal(&self.receive)
     }
 }
 
@@ -66,12 +60,14 @@ impl Default for Memory {
     }
 }
 
-/// Why a session did not open or ended.
+/// Why a session did not open or ended; `E` is the stream's error.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum End {
-    /// The stream failed or ended, or the gateway took its leave: see [`Memory::failure`].
-    Stream(Option<GuardError>),
-    /// The gateway refused the CONNECT or something else.
+pub enum End<E> {
+    /// The stream failed.
+    Stream(E),
+    /// The stream ended, or the gateway took its leave: see [`Memory::farewell`].
+    Closed,
+    /// The gateway refused the CONNECT or something else: see [`Memory::refusal`].
     Refused(Reason),
     /// The gateway broke the protocol.
     Protocol,
@@ -91,12 +87,12 @@ impl Reason {
     }
 }
 
-impl End {
-    fn of(error: &Error<GuardError>) -> Self {
+impl<E> From<Error<E>> for End<E> {
+    fn from(error: Error<E>) -> Self {
         match error {
-            Error::Transport(error) => Self::Stream(Some(*error)),
-            Error::Disconnected | Error::WriteZero => Self::Stream(None),
-            Error::Peer(PeerError::Rejected(reason)) => Self::Refused(Reason(*reason)),
+            Error::Transport(error) => Self::Stream(error),
+            Error::Disconnected | Error::WriteZero => Self::Closed,
+            Error::Peer(PeerError::Rejected(reason)) => Self::Refused(Reason(reason)),
             // A packet that does not fit our buffer is one that we told the gateway not to send.
             _ => Self::Protocol,
         }
@@ -129,21 +125,18 @@ impl<'m> Client<'m> {
         stream: &'s mut S,
         filter: &str,
         deadline: Instant,
-    ) -> Result<Session<'s, 'm, S>, End>
+    ) -> Result<Session<'s, 'm, S>, End<S::Error>>
     where
-        S: Read + Write + ErrorType<Error = GuardError>,
+        S: Read + Write,
     {
         let Self { session, writing } = self;
         let stream = Watched { stream, writing };
         let opened = async {
-            let mut session = Session {
-                connection: session.connect(stream).await.map_err(|error| End::of(&error))?,
-                writing,
-                owed: heapless::Vec::new(),
-            };
+            let mut session =
+                Session { connection: session.connect(stream).await?, writing, owed: heapless::Vec::new() };
             session.subscribe_with(filter, Concern::Session).await?;
             while session.has_owed() {
-                session.connection.poll().await.map_err(|error| End::of(&error))?;
+                session.connection.poll().await?;
             }
             session.owed.clear();
             Ok(session)
@@ -177,29 +170,29 @@ pub enum Concern {
 }
 
 /// An open session.
-pub struct Session<'s, 'm, S: Read + Write + ErrorType<Error = GuardError>> {
+pub struct Session<'s, 'm, S: Read + Write> {
     connection: minimq::Connection<'s, 'm, Watched<'s, S>>,
     writing: &'s Cell<bool>,
     /// What the gateway has to take, or else the session is of no use.
     owed: heapless::Vec<Op, OWED_MAX>,
 }
 
-impl<S: Read + Write + ErrorType<Error = GuardError>> Session<'_, '_, S> {
+impl<S: Read + Write> Session<'_, '_, S> {
     /// The next thing that happens, or the `alarm`, whichever is first. Safe to cancel while nothing is written.
-    pub async fn next(&mut self, alarm: impl Future<Output = ()>) -> Result<Next<'_>, End> {
+    pub async fn next(&mut self, alarm: impl Future<Output = ()>) -> Result<Next<'_>, End<S::Error>> {
         match either(self.connection.poll(), alarm, self.writing, STALLED_MAX).await {
             First::Done(Ok(Some(publish))) => {
                 Ok(Next::Publication { topic: publish.topic(), payload: publish.payload() })
             }
             First::Done(Ok(None)) => Ok(Next::Progress),
-            First::Done(Err(error)) => Err(End::of(&error)),
+            First::Done(Err(error)) => Err(error.into()),
             First::Alarm => Ok(Next::Alarm),
             First::Stalled => Err(End::Silent),
         }
     }
 
-    /// Publishes with QoS 1. When it is in the session's concern and the gateway refuses it, [`Session::is_over`].
-    pub async fn publish(&mut self, topic: &str, payload: &[u8], concern: Concern) -> Result<(), End> {
+    /// Publishes with QoS 1. What [`Session::survives`] a refusal depends on `concern`.
+    pub async fn publish(&mut self, topic: &str, payload: &[u8], concern: Concern) -> Result<(), End<S::Error>> {
         let publication = Publication::bytes(topic, payload).qos(QoS::AtLeastOnce);
         let written = with_timeout(self.connection.publish(publication)).await.ok_or(End::Silent)?;
         match written {
@@ -210,20 +203,20 @@ impl<S: Read + Write + ErrorType<Error = GuardError>> Session<'_, '_, S> {
             Err(minimq::PubError::Session(Error::NotReady | Error::Resource(_))) if concern == Concern::Nobody => {
                 Ok(())
             }
-            Err(minimq::PubError::Session(error)) => Err(End::of(&error)),
+            Err(minimq::PubError::Session(error)) => Err(error.into()),
             Err(minimq::PubError::Payload(_)) => Err(End::Protocol),
         }
     }
 
     /// Subscribes with QoS 1; a refusal does not end the session.
-    pub async fn subscribe(&mut self, filter: &str) -> Result<(), End> {
+    pub async fn subscribe(&mut self, filter: &str) -> Result<(), End<S::Error>> {
         self.subscribe_with(filter, Concern::Nobody).await
     }
 
-    /// Whether a refusal, after [`Session::next`] failed with it, leaves the session of use.
+    /// Whether a refusal, after [`Session::next`] failed with one, leaves the session of use: it was of nothing that the
+    /// session needs.
     #[must_use]
-    pub fn survives(&mut self, end: End) -> bool {
-        let End::Refused(_) = end else { return false };
+    pub fn survives(&mut self) -> bool {
         let before = self.owed.len();
         self.forget_taken();
         before == self.owed.len() && self.connection.is_connected()
@@ -234,11 +227,10 @@ impl<S: Read + Write + ErrorType<Error = GuardError>> Session<'_, '_, S> {
         let _ = with_timeout(self.connection.disconnect()).await;
     }
 
-    async fn subscribe_with(&mut self, filter: &str, concern: Concern) -> Result<(), End> {
+    async fn subscribe_with(&mut self, filter: &str, concern: Concern) -> Result<(), End<S::Error>> {
         let filters = [TopicFilter::new(filter).options(SubscriptionOptions::default().maximum_qos(QoS::AtLeastOnce))];
         let op = with_timeout(self.connection.subscribe(&filters, &[])).await.ok_or(End::Silent)?;
-        let op = op.map_err(|error| End::of(&error))?;
-        self.owe(Some(op), concern);
+        self.owe(Some(op?), concern);
         Ok(())
     }
 
@@ -300,9 +292,9 @@ async fn with_timeout<T>(work: impl Future<Output = T>) -> Option<T> {
 }
 
 /// The longest message of the gateway's, with topic and header.
-const RECEIVE_BYTES: usize = MESSAGE_BYTES_MAX + TOPIC_BYTES_MAX + 16;
+pub(crate) const RECEIVE_BYTES: usize = MESSAGE_BYTES_MAX + TOPIC_BYTES_MAX + 16;
 /// CONNECT beside a request for a certificate and a report that both wait for their acknowledgement.
-const SEND_BYTES: usize = CSR_BYTES_MAX + 3 * TOPIC_BYTES_MAX + 320;
+pub(crate) const SEND_BYTES: usize = CSR_BYTES_MAX + 3 * TOPIC_BYTES_MAX + 320;
 /// How long a write may go without an end.
 const STALLED_MAX: Duration = Duration::from_secs(20);
 const OWED_MAX: usize = 4;

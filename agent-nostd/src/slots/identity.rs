@@ -5,15 +5,11 @@
 //! can be written here by this code, and the board locks the unit by hardware.
 
 use embedded_storage::nor_flash::NorFlash;
-use muster_protocol::pki::PublicKey;
-use rand_core::CryptoRngCore;
-use zeroize::Zeroizing;
 
 use super::entry::Kind;
 use super::log::{Payload, Unit};
 use super::slot::Content;
-use super::{SlotError, Slots};
-use crate::key::{DeviceKey as _, SoftKey};
+use super::{Secret, SlotError, Slots};
 
 /// What the factory brings to a device.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -57,25 +53,17 @@ impl<F: NorFlash> FactoryRecords for Slots<F> {
 }
 
 impl<F: NorFlash> Slots<F> {
-    /// Makes the IDevID's key, or returns the one that an unfinished factory made: it is for life, and a factory that
-    /// was cut off goes on with the same device.
-    pub fn make_idevid_key(&mut self, rng: &mut impl CryptoRngCore) -> Result<PublicKey, SlotError> {
-        self.unsealed()?;
-        if let Some(key) = self.idevid_public_key()? {
-            return Ok(key);
-        }
-        let (key, secret) = SoftKey::generate(rng);
-        self.put_idevid_key(&secret)?;
-        Ok(key.public_key())
+    /// The IDevID's private key, once there is one.
+    pub(crate) fn idevid_secret(&mut self) -> Result<Option<Secret>, SlotError> {
+        let Some(entry) = self.units.newest(Unit::Idevid, Kind::IdevidKey)? else { return Ok(None) };
+        self.read_secret(&Payload::Stored { entry, patch: None })
     }
 
-    /// Takes a key that was made elsewhere, in place of all that an unfinished factory left. For hosts and emulators; a
-    /// chip makes its own.
-    pub fn import_idevid_key(&mut self, secret: &[u8; 32]) -> Result<PublicKey, SlotError> {
+    /// Stores the IDevID's private key, in place of all that an unfinished factory left.
+    pub(crate) fn put_idevid_secret(&mut self, secret: &Secret) -> Result<(), SlotError> {
         self.unsealed()?;
-        let key = SoftKey::from_secret(secret).ok_or(SlotError::Missing)?;
-        self.put_idevid_key(secret)?;
-        Ok(key.public_key())
+        self.units.erase(Unit::Idevid)?;
+        self.units.append(Unit::Idevid, Kind::IdevidKey, 1, &Payload::Bytes(&**secret))
     }
 
     /// Writes one thing that the factory brings. The last one of a kind counts.
@@ -108,32 +96,7 @@ impl<F: NorFlash> Slots<F> {
         self.units.append(Unit::Idevid, Kind::Sealed, sequence, &Payload::Bytes(&[]))
     }
 
-    /// The public half of the IDevID's key, once there is one.
-    pub fn idevid_public_key(&mut self) -> Result<Option<PublicKey>, SlotError> {
-        Ok(self.idevid_key()?.map(|key| key.public_key()))
-    }
-
-    pub(super) fn idevid_key(&mut self) -> Result<Option<SoftKey>, SlotError> {
-        let Some(entry) = self.units.newest(Unit::Idevid, Kind::IdevidKey)? else { return Ok(None) };
-        self.read_key(&Payload::Stored { entry, patch: None })
-    }
-
-    fn put_idevid_key(&mut self, secret: &[u8; 32]) -> Result<(), SlotError> {
-        self.units.erase(Unit::Idevid)?;
-        self.units.append(Unit::Idevid, Kind::IdevidKey, 1, &Payload::Bytes(secret))
-    }
-
-    fn unsealed(&mut self) -> Result<(), SlotError> {
+    pub(crate) fn unsealed(&mut self) -> Result<(), SlotError> {
         if self.is_sealed()? { Err(SlotError::Sealed) } else { Ok(()) }
-    }
-
-    /// Reads a private key; `None` when the bytes are none.
-    pub(super) fn read_key(&mut self, payload: &Payload<'_>) -> Result<Option<SoftKey>, SlotError> {
-        let mut secret = Zeroizing::new([0; 32]);
-        if payload.len() != secret.len() {
-            return Ok(None);
-        }
-        self.units.read_payload(payload, 0, &mut *secret)?;
-        Ok(SoftKey::from_secret(&secret))
     }
 }

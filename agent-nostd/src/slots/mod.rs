@@ -27,12 +27,13 @@ use muster_protocol::slot::store::{Item, SlotStore};
 
 mod entry;
 mod identity;
-mod keys;
 mod log;
 mod pair;
+mod secret;
 mod slot;
 
 pub use identity::{FactoryItem, FactoryRecords};
+pub(crate) use secret::Secret;
 
 use entry::Kind;
 use log::{Payload, Unit, Units};

@@ -1,0 +1,351 @@
+//! One attempt to connect, and the session that comes of it.
+//!
+//! The gateways are tried in order. A refusal is an answer and ends the attempt; an unreachable or untrusted gateway does
+//! not keep us from the next one. While there is no session yet, MQTT's buffers hold what the handshake needs: the fleet
+//! file in one, the IDevID's certificate in the other.
+
+use embassy_futures::select::{Either, select};
+use embassy_time::{Duration, Instant, Timer, with_deadline, with_timeout};
+use embedded_io_async::{ErrorType, Read, Write};
+use muster_protocol::Code;
+use muster_protocol::device::{Credential, Device, Failure, Input};
+use muster_protocol::pki::{GatewayClock, VerifiedGateway};
+use muster_protocol::topic::{self, Direction, TopicText};
+use rand_core::CryptoRngCore;
+
+use super::drain::{Broken, Offline, Outlet, Wants};
+use super::life::{After, IDLE, due};
+use super::trust::{ENDPOINT_BYTES_MAX, Target};
+use super::{ANSWER_BYTES_MAX, App, COMMAND_NAME_BYTES_MAX, Running, Vault, Wish};
+use crate::clock;
+use crate::fmt::Told;
+use crate::key::DeviceKey as _;
+use crate::mqtt::{self, Client, Concern, Next, Session};
+use crate::platform::{Clock, Network};
+use crate::slots::FactoryItem;
+use crate::telemetry;
+use crate::tls::{self, GuardError, GuardedStream};
+
+/// How an attempt with one gateway went.
+enum Attempt {
+    /// There is no gateway of this index.
+    NoSuchGateway,
+    Failed(Failure),
+    /// There was a session.
+    Over(After),
+}
+
+/// Why a session ended.
+enum Exit {
+    /// The core wants it.
+    HungUp(Wants),
+    /// The board's program wants it.
+    Stop,
+    Broken(Broken),
+}
+
+impl<V, R, C, A> Running<'_, V, R, C, A>
+where
+    V: Vault,
+    R: CryptoRngCore,
+    C: Clock,
+    A: App,
+{
+    /// Connects, and stays connected for as long as it goes.
+    pub(super) async fn connect(
+        &mut self,
+        network: &mut impl Network,
+        device: &mut Device,
+        tls: &mut tls::Buffers,
+        mqtt: &mut mqtt::Memory,
+        credential: Credential,
+    ) -> After {
+        self.app.told(Told::Dialling(credential));
+        let mut worst = Failure::Unreachable;
+        for index in 0..GATEWAYS_MAX {
+            match self.attempt(network, device, tls, mqtt, credential, index).await {
+                Attempt::Over(after) => return after,
+                Attempt::Failed(Failure::Unreachable) => {}
+                Attempt::Failed(failure @ Failure::GatewayUntrusted(_)) => worst = failure,
+                Attempt::Failed(failure @ Failure::Refused(_)) => {
+                    worst = failure;
+                    break;
+                }
+                Attempt::NoSuchGateway => break,
+            }
+        }
+        if let Failure::GatewayUntrusted(Code::CertificateExpired | Code::CertificateNotYetValid) = worst {
+            self.clock.doubt();
+        }
+        self.app.told(Told::Closed(worst));
+        self.input(device, Input::ConnectFailed(worst));
+        After::Wants(self.drain(device, &mut Offline).await)
+    }
+
+    async fn attempt(
+        &mut self,
+        network: &mut impl Network,
+        device: &mut Device,
+        tls: &mut tls::Buffers,
+        mqtt: &mut mqtt::Memory,
+        credential: Credential,
+        index: usize,
+    ) -> Attempt {
+        let started = Instant::now();
+        let (mut stream, gateway, deadline) = {
+            let (scratch, spare) = mqtt.scratch();
+            let Some(target) = self.target(index, scratch).await else { return Attempt::NoSuchGateway };
+            // The core gives an attempt twice the time of an answer.
+            let share = 2 * self.options.settings.answer_millis_max / target.count.max(1) as u64;
+            let deadline = started + Duration::from_millis(share);
+            let socket = match with_deadline(deadline, network.connect(&target.host, target.mqtt_port)).await {
+                Ok(Ok(socket)) => socket,
+                _ => return Attempt::Failed(Failure::Unreachable),
+            };
+            match self.shake(socket, device, tls, spare, &target, credential, deadline).await {
+                Ok((stream, gateway)) => (stream, gateway, deadline),
+                Err(failure) => return Attempt::Failed(failure),
+            }
+        };
+        let mut client = Client::new(mqtt, device.identity().name(), self.options.keep_alive_secs);
+        let down = topic::control(device.identity().name(), credential.channel(), Direction::Down);
+        let (is_open, exit) = match client.open(&mut stream, &down, deadline).await {
+            Ok(session) => {
+                self.app.told(Told::Opened(credential));
+                self.input(device, Input::Connected(gateway));
+                (true, self.serve(device, session, credential, &down).await)
+            }
+            Err(end) => (false, Exit::Broken(end)),
+        };
+        drop(client);
+        let _ = with_timeout(GOODBYE_MAX, stream.close()).await;
+        match exit {
+            Exit::HungUp(wants) => Attempt::Over(After::Wants(wants)),
+            Exit::Stop => Attempt::Over(After::Stop),
+            Exit::Broken(end) if is_open => {
+                let failure = failure_of_session(end, mqtt);
+                self.app.told(Told::Closed(failure));
+                self.input(device, Input::Disconnected(failure));
+                Attempt::Over(After::Wants(self.drain(device, &mut Offline).await))
+            }
+            Exit::Broken(end) => Attempt::Failed(failure_of_session(end, mqtt)),
+        }
+    }
+
+    /// The gateway at `index` of the bundle in force.
+    pub(super) async fn target<'s>(&mut self, index: usize, scratch: &'s mut [u8]) -> Option<Target<'s>> {
+        let mut instead = [0; ENDPOINT_BYTES_MAX];
+        let length = self.vault.factory_item(FactoryItem::Gateway, &mut instead).ok().flatten();
+        let instead = length.and_then(|length| instead.get(..length));
+        let length = self.load_fleet(self.trust, scratch).await.ok()??;
+        Target::read(scratch.get(..length)?, index, instead)
+    }
+
+    /// TLS, mutually.
+    #[allow(clippy::too_many_arguments)]
+    async fn shake<'t, S: Read + Write + 't>(
+        &mut self,
+        socket: S,
+        device: &Device,
+        tls: &'t mut tls::Buffers,
+        spare: &mut [u8],
+        target: &Target<'_>,
+        credential: Credential,
+        deadline: Instant,
+    ) -> Result<(GuardedStream<'t, S>, VerifiedGateway), Failure> {
+        let certificate = match credential {
+            Credential::Slot(slot) => device.certificate(slot),
+            Credential::Idevid => {
+                let length = self.vault.factory_item(FactoryItem::Certificate, spare).ok().flatten();
+                length.and_then(|length| spare.get(..length))
+            }
+        };
+        let floor = device.clock_floor();
+        let expected = tls::Expected {
+            name: &target.host,
+            gateway_cas: &target.gateway_cas,
+            clock: GatewayClock { floor, civil: clock::civil(&mut self.clock, floor) },
+            algorithm: self.options.algorithm,
+        };
+        let mut key = self.vault.key(credential).ok();
+        let mut sign = |message: &[u8]| key.as_mut()?.sign(message).ok();
+        let credential = tls::Credential { certificate: certificate.unwrap_or_default(), sign: &mut sign };
+        tls::connect(socket, tls, &expected, credential, self.rng, deadline).await.map_err(failure_of)
+    }
+
+    /// An open session, to its end.
+    async fn serve<S>(
+        &mut self,
+        device: &mut Device,
+        mut session: Session<'_, '_, S>,
+        credential: Credential,
+        down: &TopicText,
+    ) -> Exit
+    where
+        S: Read + Write + ErrorType<Error = GuardError>,
+    {
+        let up = topic::control(device.identity().name(), credential.channel(), Direction::Up);
+        let mut report_at = None;
+        let mut idle_until = Instant::MIN;
+        loop {
+            let wants = self.drain(device, &mut Up { session: &mut session, topic: &up }).await;
+            if wants.disconnect || wants.restart || wants.connect.is_some() {
+                session.close().await;
+                return Exit::HungUp(wants);
+            }
+            if let Some(end) = wants.broken {
+                return Exit::Broken(end);
+            }
+            if let Err(end) = self.report(device, &mut session, &mut report_at).await {
+                return Exit::Broken(end);
+            }
+            let alarm_at =
+                report_at.map_or(due(device, idle_until), |report_at: Instant| report_at.min(due(device, idle_until)));
+            let mut wish = None;
+            let alarm = async {
+                if let Either::Second(wished) = select(Timer::at(alarm_at), self.app.wish()).await {
+                    wish = Some(wished);
+                }
+            };
+            let happened = match session.next(alarm).await {
+                Ok(Next::Publication { topic, payload }) if topic == down.as_str() => {
+                    let now = clock::now(&mut self.clock, device.clock_floor());
+                    device.handle_input(now, Input::Message(payload));
+                    Ok(None)
+                }
+                Ok(Next::Publication { topic, payload }) => Ok(self.command(device, topic, payload)),
+                Ok(Next::Progress | Next::Alarm) => Ok(None),
+                Err(end) => Err(end),
+            };
+            match (happened, wish) {
+                (Err(mqtt::End::Refused(reason)), _) if session.survives() => {
+                    self.app.told(Told::PublicationRefused(reason.code()));
+                }
+                (Err(end), _) => return Exit::Broken(end),
+                (Ok(Some(Answer { topic, payload })), _) => {
+                    if let Err(end) = session.publish(&topic, &payload, Concern::Nobody).await {
+                        return Exit::Broken(end);
+                    }
+                }
+                (Ok(None), Some(Wish::Rotate)) => self.input(device, Input::Rotate),
+                (Ok(None), Some(Wish::Retire)) => self.input(device, Input::Retire),
+                (Ok(None), Some(Wish::Stop)) => {
+                    session.close().await;
+                    return Exit::Stop;
+                }
+                (Ok(None), None) => {
+                    if Instant::now() >= due(device, idle_until) {
+                        self.input(device, Input::Timeout);
+                        idle_until = Instant::now() + IDLE;
+                    }
+                }
+            }
+        }
+    }
+
+    /// Once the session is one under the certificate in use, and welcomed: takes commands, and reports from time to time.
+    async fn report<S>(
+        &mut self,
+        device: &Device,
+        session: &mut Session<'_, '_, S>,
+        report_at: &mut Option<Instant>,
+    ) -> Result<(), Broken>
+    where
+        S: Read + Write + ErrorType<Error = GuardError>,
+    {
+        let is_open = match device.session() {
+            Some(Credential::Slot(slot)) => device.active_slot() == Some(slot),
+            _ => false,
+        };
+        if !is_open {
+            return Ok(());
+        }
+        let name = device.identity().name();
+        let is_first = report_at.is_none();
+        if is_first {
+            session.subscribe(&join(&[&topic::application_prefix(name), COMMANDS, "#"])).await?;
+        }
+        let now = Instant::now();
+        if report_at.is_none_or(|report_at| now >= report_at) {
+            let interval = self.options.telemetry_secs;
+            *report_at = Some(now + Duration::from_secs(if interval == 0 { 86_400 } else { u64::from(interval) }));
+            if interval != 0 {
+                let report = telemetry::report(now.as_secs(), self.app.vitals());
+                session.publish(&topic::telemetry(name), &report, Concern::Nobody).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Hands a command to the board's program.
+    fn command(&mut self, device: &Device, topic: &str, payload: &[u8]) -> Option<Answer> {
+        let prefix = topic::application_prefix(device.identity().name());
+        let name = topic.strip_prefix(prefix.as_str())?.strip_prefix(COMMANDS)?;
+        let mut answer = [0; ANSWER_BYTES_MAX];
+        let length = self.app.command(name, payload, &mut answer)?;
+        if name.len() > COMMAND_NAME_BYTES_MAX {
+            return None;
+        }
+        let payload = heapless::Vec::from_slice(answer.get(..length)?).ok()?;
+        Some(Answer { topic: join(&[&prefix, "answer/", name]), payload })
+    }
+}
+
+/// What is said in answer to a command.
+struct Answer {
+    topic: ApplicationTopic,
+    payload: heapless::Vec<u8, ANSWER_BYTES_MAX>,
+}
+
+/// A topic below `devices/<device-id>/`.
+type ApplicationTopic = heapless::String<{ topic::TOPIC_BYTES_MAX + COMMAND_NAME_BYTES_MAX }>;
+
+fn join(parts: &[&str]) -> ApplicationTopic {
+    let mut topic = ApplicationTopic::new();
+    for part in parts {
+        // The longest prefix, a word of ours and the longest name fit.
+        let _ = topic.push_str(part);
+    }
+    topic
+}
+
+/// The up topic of an open session.
+struct Up<'u, 's, 'm, S: Read + Write + ErrorType<Error = GuardError>> {
+    session: &'u mut Session<'s, 'm, S>,
+    topic: &'u TopicText,
+}
+
+impl<S: Read + Write + ErrorType<Error = GuardError>> Outlet for Up<'_, '_, '_, S> {
+    async fn send(&mut self, message: &[u8]) -> Result<(), Broken> {
+        self.session.publish(self.topic, message, Concern::Session).await
+    }
+}
+
+/// What a failed handshake means to the core.
+fn failure_of(error: GuardError) -> Failure {
+    match error {
+        GuardError::GatewayUntrusted(code) => Failure::GatewayUntrusted(code),
+        GuardError::Refused(code) => Failure::Refused(code),
+        GuardError::Breach(_) => Failure::GatewayUntrusted(error.code()),
+        _ => Failure::Unreachable,
+    }
+}
+
+/// What the end of a session means to the core; `mqtt` is the memory that it used.
+fn failure_of_session(end: Broken, mqtt: &mqtt::Memory) -> Failure {
+    match end {
+        mqtt::End::Stream(error @ GuardError::Breach(_)) => Failure::Refused(error.code()),
+        mqtt::End::Stream(GuardError::GatewayUntrusted(code)) => Failure::GatewayUntrusted(code),
+        mqtt::End::Stream(GuardError::Refused(code)) => Failure::Refused(code),
+        mqtt::End::Stream(_) | mqtt::End::Closed => mqtt.farewell().map_or(Failure::Unreachable, Failure::Refused),
+        mqtt::End::Refused(reason) => Failure::Refused(mqtt.refusal().unwrap_or(reason.code())),
+        mqtt::End::Protocol => Failure::Refused(Code::SessionProtocol),
+        mqtt::End::Silent => Failure::Unreachable,
+    }
+}
+
+/// Where commands come, below a device's own topics.
+const COMMANDS: &str = "cmd/";
+const GATEWAYS_MAX: usize = muster_protocol::limits::GATEWAYS_MAX;
+/// How long a goodbye may hold up what comes next.
+const GOODBYE_MAX: Duration = Duration::from_millis(500);
