@@ -3,106 +3,54 @@
 //! | file | one idea |
 //! |---|---|
 //! | [`listener`] | accept, shake hands, hand on |
+//! | `serve` | what becomes of a connection whose handshake is done |
+//! | `error` | why it does not start |
 //! | this | what a gateway consists of, in which order it starts, and in which it stops |
 //!
 //! It starts with what cannot be missed (the registry's changes, the factory CAs, a credential that devices accept) and
 //! listens last. It stops the other way round: no new connection, a goodbye on every session, then the audit, then the
 //! store.
 
+mod error;
 pub mod listener;
+mod serve;
 
-use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use muster_protocol::Code;
 use rustls::ServerConfig;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
-use tokio_rustls::server::TlsStream;
 use tokio_util::sync::CancellationToken;
 
 use crate::admin::socket::AdminSocket;
 use crate::admin::{Installation, Operations};
 use crate::audit::{Actor, AuditEvent, AuditKind};
 use crate::clock::Clock;
-use crate::config::{Config, ConfigError};
+use crate::config::Config;
 use crate::console;
-use crate::directory::{Directory, DirectoryError, DirectoryLock};
-use crate::fleet::{Door, Follower, LiveSessions, OperatorConnections};
+use crate::directory::{Directory, DirectoryLock};
+use crate::fleet::{Follower, LiveSessions, OperatorConnections};
 use crate::https;
-use crate::issuer::{Authorities, AuthorityError, Fleet as FleetFile};
+use crate::issuer::{Authorities, Fleet as FleetFile};
 use crate::limit::{StrangerMeter, raise_open_files};
 use crate::mqtt;
 use crate::registrar::{Context, Registrars, apply_until_known};
-use crate::server_certificate::{Keeper, ServerCertificateError};
-use crate::store::{Change, OpenError, SqliteStore, StoreError, Transaction};
+use crate::server_certificate::Keeper;
+use crate::store::{Change, SqliteStore, Transaction};
 use crate::tls::record::Listener;
-use crate::tls::{
-    Anchors, ClientVerifier, Demand, Established, Handshake, HandshakeRecord, LiveAnchors, LiveCredential,
-    server_config,
-};
+use crate::tls::{Anchors, ClientVerifier, Demand, Handshake, LiveAnchors, LiveCredential, server_config};
 use crate::trail::Trail;
 
-use listener::{Reception, Slot, Slots};
+pub use error::StartError;
+
+use listener::{Reception, Slots};
+use serve::{serve_https, serve_mqtt};
 
 type Fleet = crate::fleet::Fleet<SqliteStore>;
-
-/// Why a gateway does not start.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum StartError {
-    /// The directory is not usable.
-    #[error(transparent)]
-    Directory(#[from] DirectoryError),
-    /// The settings are not usable.
-    #[error(transparent)]
-    Config(#[from] ConfigError),
-    /// The CAs or the fleet file are not usable.
-    #[error(transparent)]
-    Authority(#[from] AuthorityError),
-    /// A CA certificate is none.
-    #[error("a CA certificate of the directory cannot be used: {0}")]
-    Anchor(Code),
-    /// There is no server certificate that devices would accept.
-    #[error(transparent)]
-    ServerCertificate(#[from] ServerCertificateError),
-    /// The database cannot be opened.
-    #[error("the database cannot be opened")]
-    Database(#[from] OpenError),
-    /// The database does not answer.
-    #[error("the database does not answer")]
-    Store(#[from] StoreError),
-    /// TLS cannot be set up.
-    #[error("TLS cannot be set up")]
-    Tls(#[from] rustls::Error),
-    /// An address cannot be listened on.
-    #[error("cannot listen on {what}")]
-    Listen {
-        /// Which.
-        what: String,
-        /// Why not.
-        source: io::Error,
-    },
-}
-
-impl From<StartError> for muster_terminal::Failure {
-    fn from(error: StartError) -> Self {
-        match error {
-            StartError::Directory(error) => error.into(),
-            StartError::Config(error) => error.into(),
-            StartError::Authority(error) => error.into(),
-            StartError::ServerCertificate(error) => error.into(),
-            StartError::Listen { .. } => Self::from_error("listen.failed", "", &error)
-                .hint("another program may listen there; see --mqtt-listen and --https-listen"),
-            StartError::Database(_) => Self::from_error("store.open", "", &error),
-            _ => Self::from_error("gateway.start", "", &error),
-        }
-    }
-}
 
 /// What is to be run.
 #[derive(Clone, Debug)]
@@ -425,61 +373,6 @@ async fn listen(at: SocketAddr, what: &str) -> Result<TcpListener, StartError> {
 
 fn address_of(listener: &TcpListener) -> Result<SocketAddr, StartError> {
     listener.local_addr().map_err(|source| StartError::Listen { what: "the address given".to_owned(), source })
-}
-
-type Served = std::pin::Pin<Box<dyn Future<Output = ()> + Send>>;
-
-fn serve_mqtt(
-    fleet: Arc<Fleet>,
-    config: Arc<ArcSwap<Config>>,
-) -> impl Fn(Established<TcpStream>, HandshakeRecord, Slot) -> Served + Clone + Send + Sync + 'static {
-    move |established, record, slot| {
-        let (fleet, config) = (Arc::clone(&fleet), config.load_full());
-        Box::pin(async move {
-            let _slot = slot;
-            // A client without a certificate does not get through a handshake that demands one.
-            let Some(client) = established.client else { return };
-            // On the heap, so that the stream is not kept twice in the task.
-            let stream: Box<TlsStream<TcpStream>> = Box::new(established.stream);
-            let router = Arc::clone(fleet.live().router());
-            let door = Arc::new(Door::new(fleet, client, record));
-            let end = mqtt::serve(stream, (), Arc::clone(&door), router, &config.mqtt.limits).await;
-            door.closed(end);
-        })
-    }
-}
-
-fn serve_https(
-    app: axum::Router,
-    fleet: Arc<Fleet>,
-    operators: Arc<OperatorConnections>,
-    config: Arc<ArcSwap<Config>>,
-    closing: CancellationToken,
-) -> impl Fn(Established<TcpStream>, HandshakeRecord, Slot) -> Served + Clone + Send + Sync + 'static {
-    move |established, record, slot| {
-        let (app, operators, stop) = (app.clone(), Arc::clone(&operators), closing.clone());
-        let (fleet, config) = (Arc::clone(&fleet), config.load_full());
-        Box::pin(async move {
-            let _slot = slot;
-            let mut age_max = config.connections.session_max;
-            if let Some(client) = &established.client {
-                fleet.trail().record(record.acceptance());
-                let left_secs = client.not_after().secs_since(fleet.registrars().clock().now());
-                age_max = age_max.min(Duration::from_secs(left_secs));
-            }
-            drop(fleet);
-            let connection = https::Connection {
-                app,
-                client: established.client,
-                peer: record.peer,
-                header_deadline: config.https.header_deadline,
-                age_max,
-                operators: &operators,
-                stop,
-            };
-            connection.serve(established.stream).await;
-        })
-    }
 }
 
 /// Files of the gateway itself: database, sockets, logs.
