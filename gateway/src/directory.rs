@@ -17,14 +17,21 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io;
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
-use muster_issuing::file;
 use rustix::fs::{FlockOperation, OFlags};
-use zeroize::Zeroizing;
 
 use crate::store::DATABASE_FILE;
+
+mod error;
+mod file;
+
+pub use error::DirectoryError;
+pub use file::{Access, read_private, read_public, replace, write_new};
+
+use error::io_error;
+use file::check_private;
 
 /// A gateway's directory. Holds only the path; [`Directory::open`] checks what is there.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -54,113 +61,6 @@ impl Authority {
             Self::Device => "device-ca",
             Self::Gateway => "gateway-ca",
             Self::Operator => "operator-ca",
-        }
-    }
-}
-
-/// Who may read a file.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Access {
-    /// Its owner only: 0600.
-    Private,
-    /// Everybody who reaches it: 0644.
-    Public,
-}
-
-/// What is wrong with the directory or a file in it.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum DirectoryError {
-    /// There is no such directory, or it was never set up.
-    #[error("{} is no gateway directory: {missing} is missing", root.display())]
-    NotSetUp {
-        /// The directory.
-        root: PathBuf,
-        /// The first file that is missing.
-        missing: String,
-    },
-    /// Others than the owner have access.
-    #[error("{} is open to others (mode {mode:04o})", path.display())]
-    Exposed {
-        /// What.
-        path: PathBuf,
-        /// Its mode.
-        mode: u32,
-    },
-    /// It belongs to another user.
-    #[error("{} belongs to another user (uid {owner})", path.display())]
-    ForeignOwner {
-        /// What.
-        path: PathBuf,
-        /// Whose it is.
-        owner: u32,
-    },
-    /// It is not a plain file or directory, or larger than such a file can be.
-    #[error("{} is not a file of the kind that belongs there", path.display())]
-    WrongKind {
-        /// What.
-        path: PathBuf,
-    },
-    /// Another process has the directory.
-    #[error("{} is in use by another process", root.display())]
-    Locked {
-        /// The directory.
-        root: PathBuf,
-    },
-    /// The file exists and is not overwritten.
-    #[error("{} exists already", path.display())]
-    Exists {
-        /// What.
-        path: PathBuf,
-    },
-    /// The operating system refused.
-    #[error("cannot {what} {}", path.display())]
-    Io {
-        /// What was tried.
-        what: &'static str,
-        /// On what.
-        path: PathBuf,
-        /// Why not.
-        source: io::Error,
-    },
-}
-
-impl DirectoryError {
-    /// The stable dotted name, for command lines.
-    #[must_use]
-    pub const fn code(&self) -> &'static str {
-        match self {
-            Self::NotSetUp { .. } => "directory.not_set_up",
-            Self::Exposed { .. } => "directory.exposed",
-            Self::ForeignOwner { .. } => "directory.foreign_owner",
-            Self::WrongKind { .. } => "directory.wrong_kind",
-            Self::Locked { .. } => "directory.locked",
-            Self::Exists { .. } => "directory.exists",
-            Self::Io { .. } => "directory.io",
-        }
-    }
-
-    /// What to do about it.
-    #[must_use]
-    pub fn hint(&self) -> Option<String> {
-        match self {
-            Self::NotSetUp { root, .. } => {
-                Some(format!("set it up with: muster-gateway init --dir {} --name HOST", root.display()))
-            }
-            Self::Exposed { path, .. } => Some(format!("chmod go-rwx {}", path.display())),
-            Self::ForeignOwner { path, .. } => Some(format!("run as its owner, or chown {}", path.display())),
-            Self::Locked { .. } => Some("stop the running gateway, or use the admin socket".to_owned()),
-            Self::WrongKind { .. } | Self::Exists { .. } | Self::Io { .. } => None,
-        }
-    }
-}
-
-impl From<DirectoryError> for muster_terminal::Failure {
-    fn from(error: DirectoryError) -> Self {
-        let failure = Self::from_error(error.code(), "", &error);
-        match error.hint() {
-            Some(hint) => failure.hint(hint),
-            None => failure,
         }
     }
 }
@@ -339,87 +239,16 @@ impl Directory {
     }
 }
 
-/// Reads a file that only its owner may read. The text is erased when dropped.
-///
-/// # Errors
-/// When it is missing, open to others, somebody else's, or longer than any such file.
-pub fn read_private(path: &Path) -> Result<Zeroizing<String>, DirectoryError> {
-    let metadata = fs::symlink_metadata(path).map_err(io_error("read", path))?;
-    if !metadata.is_file() {
-        return Err(DirectoryError::WrongKind { path: path.to_owned() });
-    }
-    check_private(path, &metadata)?;
-    file::read_secret(path).map_err(io_error("read", path))
-}
-
-/// Reads a file that anybody may read.
-///
-/// # Errors
-/// When it is missing or longer than any such file.
-pub fn read_public(path: &Path) -> Result<Vec<u8>, DirectoryError> {
-    let metadata = fs::metadata(path).map_err(io_error("read", path))?;
-    if !metadata.is_file() || metadata.len() > FILE_BYTES_MAX {
-        return Err(DirectoryError::WrongKind { path: path.to_owned() });
-    }
-    fs::read(path).map_err(io_error("read", path))
-}
-
-/// Writes a file that must not exist. After a power cut it is there whole, or not at all.
-///
-/// # Errors
-/// [`DirectoryError::Exists`] when it is there.
-pub fn write_new(path: &Path, bytes: &[u8], access: Access) -> Result<(), DirectoryError> {
-    let written = match access {
-        Access::Private => file::create_secret(path, bytes),
-        Access::Public => file::create_public(path, bytes),
-    };
-    match written {
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-            Err(DirectoryError::Exists { path: path.to_owned() })
-        }
-        result => result.map_err(io_error("write", path)),
-    }
-}
-
-/// Writes a file in the place of another. After a power cut the old one is there, or the new one.
-///
-/// # Errors
-/// When the disk refuses.
-pub fn replace(path: &Path, bytes: &[u8], access: Access) -> Result<(), DirectoryError> {
-    let written = match access {
-        Access::Private => file::replace_secret(path, bytes),
-        Access::Public => file::replace_public(path, bytes),
-    };
-    written.map_err(io_error("replace", path))
-}
-
-fn check_private(path: &Path, metadata: &fs::Metadata) -> Result<(), DirectoryError> {
-    let owner = metadata.uid();
-    if owner != rustix::process::geteuid().as_raw() {
-        return Err(DirectoryError::ForeignOwner { path: path.to_owned(), owner });
-    }
-    let mode = metadata.mode() & 0o7777;
-    if mode & 0o077 != 0 {
-        return Err(DirectoryError::Exposed { path: path.to_owned(), mode });
-    }
-    Ok(())
-}
-
 fn no_follow() -> i32 {
     // The flags of open(2) fit an i32 on every platform.
     i32::try_from(OFlags::NOFOLLOW.bits()).unwrap_or(0)
 }
 
-fn io_error<'a>(what: &'static str, path: &'a Path) -> impl FnOnce(io::Error) -> DirectoryError + 'a {
-    move |source| DirectoryError::Io { what, path: path.to_owned(), source }
-}
-
-/// No file of the gateway other than its database is near this.
-const FILE_BYTES_MAX: u64 = 1024 * 1024;
-
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+    use std::os::unix::fs::MetadataExt as _;
 
     use super::*;
 
