@@ -6,17 +6,22 @@
 //! ids, topics, U+0000 in texts, bytes after the end, lengths written longer than needed. The crate's `Packet::decode`
 //! and its async readers are not used. Sections are those of MQTT 5.
 
+mod connect;
 mod encode;
+mod fault;
 
 use std::num::NonZeroU16;
 
 use bytes::{Buf, Bytes, BytesMut};
-use mqtt_proto::{Error, Protocol, v3, v5};
+use mqtt_proto::{v3, v5};
 
-use super::packet::{Connect, Inbound, PacketId, Publish, QoS, Reason, Subscribe, SubscribeOptions, Version, Will};
-use super::topic::{TopicError, TopicFilter, TopicName};
+use super::packet::{Inbound, PacketId, Publish, QoS, Reason, Subscribe, SubscribeOptions, Version};
+use super::topic::{TopicFilter, TopicName};
 
 pub use encode::{encode, publish_len};
+
+use connect::connect;
+use fault::{NO_ALIAS, NOT_UTF8, SHORT, bad, of_topic, of_v3, of_v5};
 
 /// Why bytes are no packet that a client may send.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
@@ -131,96 +136,6 @@ fn check_first(first: u8, version: Option<Version>) -> Result<(), DecodeError> {
         _ => flags == 0,
     };
     if right { Ok(()) } else { bad(Reason::MalformedPacket, "reserved flags are wrong") }
-}
-
-fn connect(body: &[u8]) -> Result<Connect, DecodeError> {
-    let mut offset = 0;
-    match Protocol::decode(body, &mut offset) {
-        Ok(Protocol::V311) => connect_v3(body, offset),
-        Ok(Protocol::V500) => connect_v5(body, offset),
-        Ok(Protocol::V310) => Err(DecodeError::UnsupportedVersion { level: 3 }),
-        Err(Error::InvalidProtocol(name, level)) if &*name == "MQTT" => Err(DecodeError::UnsupportedVersion { level }),
-        Err(_) => bad(Reason::ProtocolError, "the protocol name is not MQTT"),
-    }
-}
-
-fn connect_v3(body: &[u8], mut offset: usize) -> Result<Connect, DecodeError> {
-    let flags = check_connect_flags(body, offset)?;
-    if flags & 0xC0 == 0x40 {
-        return bad(Reason::MalformedPacket, "a password without a user name");
-    }
-    let packet =
-        v3::Connect::decode_buffer_with_protocol(body, &mut offset, Protocol::V311).map_err(|error| of_v3(&error))?;
-    check_end(body, offset)?;
-    check_texts([&*packet.client_id, packet.username.as_deref().unwrap_or_default()])?;
-    let will = packet.last_will.map(|will| {
-        Ok(Will {
-            topic: name(&will.topic_name)?,
-            payload: will.message,
-            qos: quality(will.qos),
-            retain: will.retain,
-            properties: None,
-            expiry_secs: None,
-        })
-    });
-    Ok(Connect {
-        version: Version::V311,
-        client_id: packet.client_id,
-        clean_start: packet.clean_session,
-        keep_alive_secs: packet.keep_alive,
-        will: will.transpose()?,
-        receive_maximum: u16::MAX,
-        packet_bytes_max: u32::MAX,
-        session_expiry_secs: 0,
-        wants_problem_information: false,
-        wants_authentication: false,
-    })
-}
-
-fn connect_v5(body: &[u8], mut offset: usize) -> Result<Connect, DecodeError> {
-    check_connect_flags(body, offset)?;
-    let header = header_v5(CONNECT << 4, body)?;
-    let packet = v5::Connect::decode_buffer_with_protocol(body, &mut offset, header, Protocol::V500).map_err(of_v5)?;
-    check_end(body, offset)?;
-    check_texts([&*packet.client_id, packet.username.as_deref().unwrap_or_default()])?;
-    let asked = packet.properties;
-    check_user_properties(&asked.user_properties)?;
-    if asked.receive_max == Some(0) || asked.max_packet_size == Some(0) {
-        return bad(Reason::ProtocolError, "a maximum of zero");
-    }
-    if asked.auth_data.is_some() && asked.auth_method.is_none() {
-        return bad(Reason::ProtocolError, "authentication data without a method");
-    }
-    let will = packet.last_will.map(|will| {
-        let properties = v5::PublishProperties {
-            payload_is_utf8: will.properties.payload_is_utf8,
-            response_topic: will.properties.response_topic,
-            correlation_data: will.properties.correlation_data,
-            user_properties: will.properties.user_properties,
-            content_type: will.properties.content_type,
-            ..v5::PublishProperties::default()
-        };
-        Ok(Will {
-            topic: name(&will.topic_name)?,
-            payload: will.payload,
-            qos: quality(will.qos),
-            retain: will.retain,
-            properties: forwarded(properties)?,
-            expiry_secs: will.properties.message_expiry_interval,
-        })
-    });
-    Ok(Connect {
-        version: Version::V5,
-        client_id: packet.client_id,
-        clean_start: packet.clean_start,
-        keep_alive_secs: packet.keep_alive,
-        will: will.transpose()?,
-        receive_maximum: asked.receive_max.unwrap_or(u16::MAX),
-        packet_bytes_max: asked.max_packet_size.unwrap_or(u32::MAX),
-        session_expiry_secs: asked.session_expiry_interval.unwrap_or(0),
-        wants_problem_information: asked.request_problem_info.unwrap_or(true),
-        wants_authentication: asked.auth_method.is_some(),
-    })
 }
 
 fn body_v3(head: Head, body: &Bytes) -> Result<Inbound, DecodeError> {
@@ -340,14 +255,6 @@ fn publish(head: Head, body: &Bytes, version: Version) -> Result<Inbound, Decode
     Ok(Inbound::Publish(Publish { topic, alias, payload, qos, packet_id, retain, properties, expiry_secs }))
 }
 
-fn check_connect_flags(body: &[u8], offset: usize) -> Result<u8, DecodeError> {
-    let flags = *body.get(offset).ok_or(SHORT)?;
-    if flags & 0x01 != 0 || (flags & 0x04 == 0 && flags & 0x38 != 0) || flags & 0x18 == 0x18 {
-        return bad(Reason::MalformedPacket, "connect flags are wrong");
-    }
-    Ok(flags)
-}
-
 fn forwarded(properties: v5::PublishProperties) -> Result<Option<Box<Properties>>, DecodeError> {
     if properties == v5::PublishProperties::default() {
         return Ok(None);
@@ -409,46 +316,6 @@ fn header_v3(first: u8, body: &[u8]) -> Result<v3::Header, DecodeError> {
 fn header_v5(first: u8, body: &[u8]) -> Result<v5::Header, DecodeError> {
     v5::Header::new_with(first, body.len() as u32, 0).map_err(of_v5)
 }
-
-fn of_topic(error: TopicError, otherwise: Reason) -> DecodeError {
-    match error {
-        TopicError::Nul => DecodeError::Bad { reason: Reason::MalformedPacket, what: "a topic holds U+0000" },
-        TopicError::Empty => DecodeError::Bad { reason: Reason::ProtocolError, what: "an empty topic" },
-        _ => DecodeError::Bad { reason: otherwise, what: "a topic is not valid" },
-    }
-}
-
-fn of_v3(error: &Error) -> DecodeError {
-    let (reason, what) = match error {
-        Error::InvalidTopicName(_) => (Reason::TopicNameInvalid, "a topic is not valid"),
-        Error::InvalidTopicFilter(_) => (Reason::TopicFilterInvalid, "a topic filter is not valid"),
-        Error::EmptySubscription => (Reason::ProtocolError, "no topic filter"),
-        Error::ZeroPid => (Reason::ProtocolError, "a packet identifier of zero"),
-        Error::InvalidString => return NOT_UTF8,
-        _ => (Reason::MalformedPacket, "the packet is malformed"),
-    };
-    DecodeError::Bad { reason, what }
-}
-
-fn of_v5(error: v5::ErrorV5) -> DecodeError {
-    use v5::ErrorV5;
-    let (reason, what) = match error {
-        ErrorV5::Common(error) => return of_v3(&error),
-        ErrorV5::DuplicatedProperty(_) => (Reason::ProtocolError, "a property stands twice"),
-        ErrorV5::InvalidResponseTopic => (Reason::ProtocolError, "the response topic is not valid"),
-        ErrorV5::InvalidByteProperty(..) => (Reason::ProtocolError, "a property is neither 0 nor 1"),
-        _ => (Reason::MalformedPacket, "the packet is malformed"),
-    };
-    DecodeError::Bad { reason, what }
-}
-
-const fn bad<T>(reason: Reason, what: &'static str) -> Result<T, DecodeError> {
-    Err(DecodeError::Bad { reason, what })
-}
-
-const SHORT: DecodeError = DecodeError::Bad { reason: Reason::MalformedPacket, what: "the packet ends too early" };
-const NOT_UTF8: DecodeError = DecodeError::Bad { reason: Reason::MalformedPacket, what: "a text is not UTF-8" };
-const NO_ALIAS: DecodeError = DecodeError::Bad { reason: Reason::TopicAliasInvalid, what: "a topic alias of zero" };
 
 const CONNECT: u8 = 1;
 const PUBLISH: u8 = 3;
