@@ -11,7 +11,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
 use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinHandle;
 
-use super::super::{Denied, QoS, Rights, TopicFilter, Version};
+use super::super::{Denied, QoS, Rights, SessionHandle, TopicFilter, Version};
 use super::*;
 
 /// Lets in `d…` as devices and `s…` as services that may do anything; the peer must bear the same name.

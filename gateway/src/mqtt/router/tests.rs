@@ -5,8 +5,10 @@
 use std::pin::pin;
 use std::task::{Context, Waker};
 
+use super::super::bus::BusError;
 use super::super::bus::faulty::FaultyBus;
 use super::super::mailbox::Delivery;
+use super::publish::APPEND_DEADLINE;
 use super::*;
 
 struct World {

@@ -4,7 +4,7 @@
 
 use bytes::Bytes;
 
-use super::super::packet::{Publish, Subscribe};
+use super::super::packet::{Publish, QoS, Subscribe, SubscribeOptions};
 use super::*;
 
 fn limits() -> Limits {
