@@ -3,10 +3,14 @@
 #![allow(clippy::unwrap_used)]
 
 use std::io::Write;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use muster_gateway::audit::{Actor, AuditEvent, AuditKind};
-use muster_gateway::store::{Change, NewCertificate, NewDevice, Role, RowVersion, SqliteStore, Store, Transaction};
+use muster_gateway::store::{
+    Change, DocumentId, ManifestRow, NewCertificate, NewDevice, Outcome, Role, RowVersion, Shipment, SqliteStore,
+    Store, Transaction,
+};
 use muster_protocol::pki::key::KeyFingerprint;
 use muster_protocol::pki::serial::Serial;
 use muster_protocol::registrar::{DeviceRecord, Standing};
@@ -29,6 +33,9 @@ async fn main() {
         store.apply(Transaction::new(changes)).await.unwrap();
     }
     meter.report("import, 1 caller, 1,000 devices a transaction", DEVICES / 1000, 1000);
+
+    import(&store, 100_000).await;
+    import(&store, 1_000_000).await;
 
     let enrolments = DEVICES / 2;
     let meter = Meter::start();
@@ -65,6 +72,40 @@ async fn main() {
     let start = Instant::now();
     drop(SqliteStore::open(directory.path()).unwrap());
     let line = format!("close {} ms, open with check {} ms\n", closed.as_millis(), start.elapsed().as_millis());
+    std::io::stdout().write_all(line.as_bytes()).unwrap();
+}
+
+/// One manifest, one transaction; and how long others wait for theirs meanwhile.
+async fn import(store: &SqliteStore, devices: u32) {
+    let named = |n: u32| {
+        (DeviceId::new(&format!("m{devices}-{n:07}")).unwrap(), fingerprint(&format!("manifest {devices}"), n))
+    };
+    let row = ManifestRow {
+        id: DocumentId::of(&devices.to_be_bytes()),
+        product: "thermostat".to_owned(),
+        lot: "2026-B".to_owned(),
+        devices,
+        made_at: NOW,
+        imported_at: NOW,
+        signer: fingerprint("signer", devices),
+    };
+    let shipment = Arc::new(Shipment { row, devices: (0..devices).map(named).collect() });
+    let meter = Meter::start();
+    let importing = tokio::spawn({
+        let store = store.clone();
+        async move { store.apply(Transaction::new(vec![Change::Import(shipment)])).await.unwrap() }
+    });
+    let (mut waits, mut longest) = (0_u32, Duration::ZERO);
+    while !importing.is_finished() {
+        let start = Instant::now();
+        store.apply(Transaction::new(vec![event(AuditKind::HandshakeRefused, waits)])).await.unwrap();
+        longest = longest.max(start.elapsed());
+        waits += 1;
+    }
+    assert_eq!(importing.await.unwrap().outcomes, [Outcome::Added(devices)]);
+    meter.report(&format!("manifest of {devices} devices, 1 transaction"), 1, devices);
+    let (took, longest) = (meter.start.elapsed().as_millis(), longest.as_millis());
+    let line = format!("    {took} ms; meanwhile {waits} transactions of another caller, the longest {longest} ms\n");
     std::io::stdout().write_all(line.as_bytes()).unwrap();
 }
 

@@ -1,26 +1,19 @@
 //! Import of shipment manifests: which devices a factory made comes into the registry, all of them or none.
 //!
 //! A manifest counts when its signature is that of the issuing CA in it, that CA is or was issued by a registered factory
-//! CA, and the fleet is ours. Every device is looked up before the first one is written, so a manifest that is refused
-//! has changed nothing. What fits one transaction is written in one. A larger manifest is written in several, and is
-//! recorded as complete by the last; one that was interrupted is finished by importing it again.
+//! CA, and the fleet is ours. It comes in by one transaction of the store, whatever its size: an import that was refused or
+//! interrupted has changed nothing.
 
-use futures_util::{StreamExt, TryStreamExt, stream};
+use std::sync::Arc;
+
 use muster_protocol::manifest::Manifest;
 use muster_protocol::pki::chain::verify_issuing_ca;
-use muster_protocol::pki::key::KeyFingerprint;
 use muster_protocol::pki::trust_anchor::TrustAnchor;
 use muster_protocol::{Code, DeviceId, FleetId, UnixTime};
 
 use crate::audit::{AuditEvent, AuditKind};
 use crate::registrar::{By, apply_until_known};
-use crate::store::{Change, DocumentId, ManifestRow, NewDevice, Outcome, Refusal, Store, StoreError, Transaction};
-
-/// Devices written in one transaction; beside them stand the manifest, its completion and the audit record.
-pub const DEVICES_PER_TRANSACTION: usize = 1000;
-/// Devices looked up at the same time.
-const LOOK_UPS: usize = 16;
-const COMPLETE: &str = "complete";
+use crate::store::{Change, DocumentId, ManifestRow, Outcome, Refusal, Shipment, Store, StoreError, Transaction};
 
 /// What an import came to.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -43,19 +36,9 @@ pub enum ImportError {
     /// A device in it is registered with another key, or its key belongs to somebody else; nothing was changed.
     #[error("device {0} is registered with another key, or its key is another device's")]
     Conflict(DeviceId),
-    /// The store did not answer before anything was written.
+    /// The store failed: nothing was changed, unless it says that the outcome is unknown.
     #[error(transparent)]
     Store(StoreError),
-    /// The store failed on the way: so many devices are in. Importing again finishes it.
-    #[error("{written} of {of} devices were written, then: {source}")]
-    Interrupted {
-        /// How many are in.
-        written: u32,
-        /// How many there are.
-        of: u32,
-        /// What failed.
-        source: StoreError,
-    },
 }
 
 impl ImportError {
@@ -65,18 +48,12 @@ impl ImportError {
         match self {
             Self::Refused(code) => *code,
             Self::Conflict(_) => Code::ManifestConflict,
-            Self::Store(error) | Self::Interrupted { source: error, .. } => error.code(),
+            Self::Store(error) => error.code(),
         }
     }
 }
 
-/// A manifest that counts, taken out of its bytes.
-struct Checked {
-    row: ManifestRow,
-    devices: Vec<(DeviceId, KeyFingerprint)>,
-}
-
-/// Imports a manifest. Call it once at a time: it looks first and writes then.
+/// Imports a manifest. Call it once at a time, so that the second of two finds the manifest imported.
 ///
 /// # Errors
 /// Why not. Refusals are for the caller to record.
@@ -87,17 +64,25 @@ pub async fn import<S: Store>(
     by: &By,
     now: UnixTime,
 ) -> Result<Import, ImportError> {
-    let checked = check(store, bytes, fleet, now).await?;
-    let completion = completion_key(checked.row.id);
-    if store.meta(&completion).await.map_err(ImportError::Store)?.as_deref() == Some(COMPLETE) {
-        return Ok(Import { row: checked.row, added: 0, was_complete: true });
+    let shipment = check(store, bytes, fleet, now).await?;
+    let row = shipment.row.clone();
+    if store.manifest(row.id).await.map_err(ImportError::Store)?.is_some() {
+        return Ok(Import { row, added: 0, was_complete: true });
     }
-    look_for_conflicts(store, &checked.devices).await?;
-    let added = write(store, &checked, completion, by, now).await?;
-    Ok(Import { row: checked.row, added, was_complete: false })
+    let event = imported(&row, by, now);
+    let transaction = Transaction::new(vec![Change::Import(Arc::new(shipment)), Change::Audit(Box::new(event))]);
+    let applied = apply_until_known(store, transaction).await.map_err(|error| match error {
+        StoreError::Refused(Refusal::DeviceConflict(device)) => ImportError::Conflict(device),
+        error => ImportError::Store(error),
+    })?;
+    let added = match applied.outcomes.first() {
+        Some(Outcome::Added(added)) => *added,
+        _ => 0,
+    };
+    Ok(Import { row, added, was_complete: false })
 }
 
-async fn check<S: Store>(store: &S, bytes: Vec<u8>, fleet: &FleetId, now: UnixTime) -> Result<Checked, ImportError> {
+async fn check<S: Store>(store: &S, bytes: Vec<u8>, fleet: &FleetId, now: UnixTime) -> Result<Shipment, ImportError> {
     let cas = store.factory_cas().await.map_err(ImportError::Store)?;
     let fleet = fleet.clone();
     // A large manifest takes a second to read: not on a thread that serves sessions.
@@ -108,7 +93,7 @@ async fn check<S: Store>(store: &S, bytes: Vec<u8>, fleet: &FleetId, now: UnixTi
     task.await.map_err(|_| ImportError::Refused(Code::Unavailable))?.map_err(ImportError::Refused)
 }
 
-fn read(bytes: &[u8], anchors: &[TrustAnchor<'_>], fleet: &FleetId, now: UnixTime) -> Result<Checked, Code> {
+fn read(bytes: &[u8], anchors: &[TrustAnchor<'_>], fleet: &FleetId, now: UnixTime) -> Result<Shipment, Code> {
     let manifest = Manifest::verify(bytes)?;
     let header = manifest.header();
     let issuer = verify_issuing_ca(header.issuing_ca, anchors, now).map_err(|code| match code {
@@ -139,66 +124,7 @@ fn read(bytes: &[u8], anchors: &[TrustAnchor<'_>], fleet: &FleetId, now: UnixTim
     if keys.windows(2).any(|pair| pair.first() == pair.last()) {
         return Err(Code::ManifestMalformed);
     }
-    Ok(Checked { row, devices })
-}
-
-async fn look_for_conflicts<S: Store>(store: &S, devices: &[(DeviceId, KeyFingerprint)]) -> Result<(), ImportError> {
-    let look = |(id, key): &(DeviceId, KeyFingerprint)| {
-        let (id, key) = (id.clone(), *key);
-        async move {
-            let by_id = store.device(&id).await.map_err(ImportError::Store)?;
-            let by_key = store.device_by_idevid(&key).await.map_err(ImportError::Store)?;
-            let certified = store.certificate_by_key(&key).await.map_err(ImportError::Store)?;
-            let same_key = by_id.is_none_or(|device| device.record.idevid == key);
-            let same_id = by_key.is_none_or(|device| *device.id() == id);
-            if same_key && same_id && certified.is_none() { Ok(()) } else { Err(ImportError::Conflict(id)) }
-        }
-    };
-    stream::iter(devices.iter().map(look)).buffer_unordered(LOOK_UPS).try_collect::<()>().await
-}
-
-async fn write<S: Store>(
-    store: &S,
-    checked: &Checked,
-    completion: String,
-    by: &By,
-    now: UnixTime,
-) -> Result<u32, ImportError> {
-    let row = &checked.row;
-    let (mut written, mut added) = (0_u32, 0_u32);
-    let mut batches = checked.devices.chunks(DEVICES_PER_TRANSACTION).peekable();
-    loop {
-        let batch = batches.next().unwrap_or_default();
-        let mut changes = vec![Change::InsertManifest(row.clone())];
-        changes.extend(batch.iter().map(|(device, idevid)| {
-            Change::InsertDevice(NewDevice {
-                device: device.clone(),
-                idevid: *idevid,
-                product: row.product.clone(),
-                lot: row.lot.clone(),
-                manifest: Some(row.id),
-                at: now,
-            })
-        }));
-        let last = batches.peek().is_none();
-        if last {
-            changes.push(Change::SetMeta { key: completion.clone(), value: COMPLETE.to_owned() });
-            changes.push(Change::Audit(Box::new(imported(row, by, now))));
-        }
-        let applied = apply_until_known(store, Transaction::new(changes)).await.map_err(|error| match error {
-            StoreError::Refused(Refusal::DeviceConflict(device)) if written == 0 => ImportError::Conflict(device),
-            error if written == 0 => ImportError::Store(error),
-            source => ImportError::Interrupted { written, of: row.devices, source },
-        })?;
-        let outcomes = applied.outcomes.iter().skip(1).take(batch.len());
-        let new = outcomes.filter(|outcome| **outcome != Outcome::AlreadyThere).count();
-        // A batch has a thousand devices at most, a manifest a million.
-        written = written.saturating_add(u32::try_from(batch.len()).unwrap_or(0));
-        added = added.saturating_add(u32::try_from(new).unwrap_or(0));
-        if last {
-            return Ok(added);
-        }
-    }
+    Ok(Shipment { row, devices })
 }
 
 fn imported(row: &ManifestRow, by: &By, now: UnixTime) -> AuditEvent {
@@ -210,10 +136,4 @@ fn imported(row: &ManifestRow, by: &By, now: UnixTime) -> AuditEvent {
         .detail("signer", row.signer);
     event.peer = by.peer;
     event
-}
-
-/// The setting that says that a manifest is in whole. Names of settings have 64 bytes at most.
-fn completion_key(id: DocumentId) -> String {
-    let hex = id.to_string();
-    format!("manifest.{}", hex.get(..40).unwrap_or_default())
 }

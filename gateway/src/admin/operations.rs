@@ -71,7 +71,7 @@ pub struct Operations<S> {
     issuer: Arc<dyn Issuer>,
     lives: Lives,
     installation: ArcSwap<Installation>,
-    /// One import at a time: it looks for conflicts first and writes in several transactions then.
+    /// One import at a time, so that of two of the same manifest the second finds it complete.
     importing: Mutex<()>,
 }
 

@@ -13,7 +13,9 @@ use muster_protocol::{DeviceId, UnixTime};
 use tokio::sync::watch;
 
 use super::error::{Outage, StoreError};
-use super::model::{Certificate, ChangeSeq, Counts, Device, FactoryCa, ManifestRow, Operator, Role, Service};
+use super::model::{
+    Certificate, ChangeSeq, Counts, Device, DocumentId, FactoryCa, ManifestRow, Operator, Role, Service,
+};
 use super::query::{AuditQuery, Changes, Committed, DeviceQuery, Page};
 use super::transaction::{Applied, Change, Transaction, TransactionId};
 use super::{Store, StoreResult};
@@ -195,6 +197,11 @@ impl<S: Store> Store for FaultyStore<S> {
     async fn manifests(&self) -> StoreResult<Vec<ManifestRow>> {
         self.before().await?;
         self.inner.manifests().await
+    }
+
+    async fn manifest(&self, id: DocumentId) -> StoreResult<Option<ManifestRow>> {
+        self.before().await?;
+        self.inner.manifest(id).await
     }
 
     async fn services(&self) -> StoreResult<Vec<Service>> {

@@ -45,8 +45,8 @@ pub use query::{
 pub use sqlite::{DATABASE_FILE, LOCK_FILE, OpenError, SqliteStore};
 pub use transaction::{
     Applied, CHANGES_MAX, Change, DER_BYTES_MAX, Expect, FILTER_BYTES_MAX, FILTERS_MAX, LABEL_BYTES_MAX,
-    META_KEY_BYTES_MAX, META_VALUE_BYTES_MAX, NewCertificate, NewDevice, Outcome, REMEMBERED_TRANSACTIONS, Transaction,
-    TransactionId,
+    META_KEY_BYTES_MAX, META_VALUE_BYTES_MAX, NewCertificate, NewDevice, Outcome, REMEMBERED_TRANSACTIONS, Shipment,
+    Transaction, TransactionId,
 };
 
 /// What every call answers.
@@ -91,6 +91,9 @@ pub trait Store: Send + Sync + 'static {
 
     /// All manifests, newest import first; at most [`PAGE_ROWS_MAX`].
     fn manifests(&self) -> impl Future<Output = StoreResult<Vec<ManifestRow>>> + Send;
+
+    /// A manifest, once it was imported.
+    fn manifest(&self, id: DocumentId) -> impl Future<Output = StoreResult<Option<ManifestRow>>> + Send;
 
     /// All services, by name.
     fn services(&self) -> impl Future<Output = StoreResult<Vec<Service>>> + Send;

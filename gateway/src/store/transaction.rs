@@ -3,7 +3,9 @@
 //! The bounds of a transaction are checked here, the same for every implementation of the store.
 
 use std::fmt;
+use std::sync::Arc;
 
+use muster_protocol::limits::MANIFEST_DEVICES_MAX;
 use muster_protocol::pki::key::KeyFingerprint;
 use muster_protocol::pki::serial::Serial;
 use muster_protocol::registrar::{DeviceRecord, Reason};
@@ -14,7 +16,7 @@ use super::error::Refusal;
 use super::model::{ChangeSeq, DocumentId, FactoryCa, ManifestRow, Operator, Role, RowVersion, Service};
 use crate::audit::AuditEvent;
 
-/// Changes and expectations in one transaction.
+/// Changes and expectations in one transaction. A whole manifest is one change.
 pub const CHANGES_MAX: usize = 1024;
 /// Bytes of a product or lot name.
 pub const LABEL_BYTES_MAX: usize = muster_protocol::limits::PRODUCT_BYTES_MAX;
@@ -82,7 +84,19 @@ impl Transaction {
     /// [`Refusal::TooLong`] or [`Refusal::Malformed`] with the name of the first thing that is out of bounds.
     pub fn check(&self) -> Result<(), Refusal> {
         bounded("the transaction", self.changes.len() + self.expects.len(), CHANGES_MAX)?;
+        if self.changes.iter().filter(|change| matches!(change, Change::Import(_))).count() > 1 {
+            return Err(Refusal::Malformed("the second manifest of a transaction"));
+        }
         self.changes.iter().try_for_each(Change::check)
+    }
+
+    /// The manifest that it imports, if it imports one.
+    #[must_use]
+    pub fn shipment(&self) -> Option<&Arc<Shipment>> {
+        self.changes.iter().find_map(|change| match change {
+            Change::Import(shipment) => Some(shipment),
+            _ => None,
+        })
     }
 }
 
@@ -143,6 +157,10 @@ pub enum Change {
     },
     /// Records a manifest, if it is not recorded yet.
     InsertManifest(ManifestRow),
+    /// Records a manifest and registers every device in it, if that was not done before; one per transaction. However
+    /// many devices there are, the transaction stays all or nothing, and other transactions need not wait for it: they are
+    /// applied before it, but for other imports.
+    Import(Arc<Shipment>),
     /// Adds a factory CA, if it is not there yet.
     AddFactoryCa(FactoryCa),
     /// Removes a factory CA.
@@ -190,6 +208,15 @@ pub struct NewDevice {
     pub at: UnixTime,
 }
 
+/// A manifest with its devices.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Shipment {
+    /// The manifest. Its `imported_at` is when its devices come in.
+    pub row: ManifestRow,
+    /// Its devices and the keys of their IDevIDs; none twice.
+    pub devices: Vec<(DeviceId, KeyFingerprint)>,
+}
+
 /// A certificate that was just issued.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct NewCertificate {
@@ -226,7 +253,7 @@ impl Applied {
     pub fn version(&self, index: usize) -> Option<RowVersion> {
         match self.outcomes.get(index)? {
             Outcome::Written(version) => Some(*version),
-            Outcome::Done | Outcome::AlreadyThere => None,
+            Outcome::Done | Outcome::Added(_) | Outcome::AlreadyThere => None,
         }
     }
 
@@ -244,6 +271,8 @@ pub enum Outcome {
     Done,
     /// Done; the row has this version now.
     Written(RowVersion),
+    /// Done; so many rows are new, and the others were there.
+    Added(u32),
     /// Nothing to do: it was there, withdrawn, or gone before.
     AlreadyThere,
 }
@@ -259,6 +288,11 @@ impl Change {
             Self::InsertManifest(row) => {
                 bounded("the product name", row.product.len(), LABEL_BYTES_MAX)?;
                 bounded("the lot name", row.lot.len(), LABEL_BYTES_MAX)
+            }
+            Self::Import(shipment) => {
+                bounded("the product name", shipment.row.product.len(), LABEL_BYTES_MAX)?;
+                bounded("the lot name", shipment.row.lot.len(), LABEL_BYTES_MAX)?;
+                bounded("the manifest", shipment.devices.len(), MANIFEST_DEVICES_MAX as usize)
             }
             Self::AddFactoryCa(ca) => {
                 bounded("the subject", ca.subject.len(), FILTER_BYTES_MAX)?;

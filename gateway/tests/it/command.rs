@@ -36,12 +36,12 @@ impl Captured {
 }
 
 /// A directory that `init` has made, and files beside it.
-struct Place {
+pub(crate) struct Place {
     folder: tempfile::TempDir,
 }
 
 impl Place {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let place = Self { folder: tempfile::tempdir().unwrap() };
         place.secret("password", "correct horse");
         let line = format!("init --dir DIR --name localhost --fleet acme --password-file {}", place.path("password"));
@@ -49,7 +49,7 @@ impl Place {
         place
     }
 
-    fn path(&self, name: &str) -> String {
+    pub(crate) fn path(&self, name: &str) -> String {
         self.folder.path().join(name).display().to_string()
     }
 
@@ -60,7 +60,7 @@ impl Place {
         path
     }
 
-    fn file(&self, name: &str, bytes: &[u8]) -> String {
+    pub(crate) fn file(&self, name: &str, bytes: &[u8]) -> String {
         fs::write(self.folder.path().join(name), bytes).unwrap();
         self.path(name)
     }
@@ -80,7 +80,7 @@ impl Place {
         (exit, out.text(), err.text())
     }
 
-    fn json(&self, line: &str) -> Value {
+    pub(crate) fn json(&self, line: &str) -> Value {
         let (exit, out, err) = self.run(&format!("{line} --dir DIR --json"));
         assert_eq!(exit, Exit::Done, "{line}: {err}");
         let answer: Value = serde_json::from_str(&out).unwrap();

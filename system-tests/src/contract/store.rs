@@ -27,6 +27,7 @@ pub async fn run<S: Store>(make: impl AsyncFn() -> S) {
     transaction::one_that_fails_does_not_fail_its_neighbours(&fresh().await).await;
     transaction::the_same_id_again_gives_the_first_answer(&fresh().await).await;
     transaction::a_refused_transaction_is_not_remembered(&fresh().await).await;
+    transaction::a_manifest_comes_in_whole_or_not_at_all(&fresh().await).await;
     transaction::a_decision_on_an_old_row_is_a_conflict(&fresh().await).await;
     transaction::no_increment_is_lost_between_writers(&fresh().await).await;
     rules::serials_and_keys_are_used_once(&fresh().await).await;

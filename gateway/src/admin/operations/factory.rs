@@ -97,7 +97,7 @@ impl<S: Store> Operations<S> {
         let import = match manifest::import(self.store(), bytes, &fleet, caller.by(), self.now()).await {
             Ok(import) => import,
             Err(error) => {
-                if !matches!(error, ImportError::Store(_) | ImportError::Interrupted { .. }) {
+                if !matches!(error, ImportError::Store(_)) {
                     let event = self.event(caller, AuditKind::ManifestRefused).code(error.code()).detail("why", &error);
                     self.registrars.record_refusal(event).await;
                 }
@@ -164,9 +164,6 @@ fn import_error(error: &ImportError) -> OperationError {
         ImportError::Refused(_) => base,
         ImportError::Conflict(_) => OperationError { message: error.to_string(), ..base }
             .hint("nothing was imported; ask the factory which of the two devices is meant"),
-        ImportError::Interrupted { .. } => {
-            OperationError { message: error.to_string(), ..base }.hint("import it again to finish")
-        }
-        ImportError::Store(error) => OperationError { message: error.to_string(), ..base },
+        ImportError::Store(error) => error.clone().into(),
     }
 }

@@ -8,6 +8,7 @@ use rusqlite::{Connection, OptionalExtension, params};
 use super::change::Work;
 use super::column::{get, integer, optional};
 use super::failure::Failure;
+use super::import::Staging;
 use crate::audit::AuditHead;
 use crate::store::error::StoreError;
 use crate::store::model::{ChangeSeq, RowVersion};
@@ -20,8 +21,13 @@ pub(super) struct Heads {
     pub(super) audit: AuditHead,
 }
 
-/// Applies one transaction, or finds that it was applied before.
-pub(super) fn apply(connection: &Connection, heads: &mut Heads, transaction: &Transaction) -> Result<Applied, Failure> {
+/// Applies one transaction, or finds that it was applied before. The devices of its manifest may lie ready.
+pub(super) fn apply(
+    connection: &Connection,
+    heads: &mut Heads,
+    transaction: &Transaction,
+    staging: Option<Staging>,
+) -> Result<Applied, Failure> {
     transaction.check()?;
     if let Some(applied) = remembered(connection, transaction)? {
         return Ok(applied);
@@ -30,7 +36,7 @@ pub(super) fn apply(connection: &Connection, heads: &mut Heads, transaction: &Tr
         hold(connection, expect)?;
     }
     let before = heads.change;
-    let mut work = Work::new(connection, heads);
+    let mut work = Work::new(connection, heads, staging);
     let outcomes =
         transaction.changes.iter().map(|change| work.change(change)).collect::<Result<Vec<Outcome>, Failure>>()?;
     let applied = Applied { change_seq: (heads.change > before).then_some(heads.change), outcomes };
@@ -38,17 +44,18 @@ pub(super) fn apply(connection: &Connection, heads: &mut Heads, transaction: &Tr
     Ok(applied)
 }
 
-fn remembered(connection: &Connection, transaction: &Transaction) -> Result<Option<Applied>, Failure> {
+pub(super) fn remembered(connection: &Connection, transaction: &Transaction) -> Result<Option<Applied>, Failure> {
     let found = connection
         .prepare_cached("SELECT change_seq, outcomes FROM transactions WHERE id = ?1")?
         .query_row([&transaction.id.0[..]], |row| Ok((optional(row, 0)?, row.get::<_, String>(1)?)))
         .optional()?;
     let Some((change_seq, outcomes)) = found else { return Ok(None) };
     let outcomes: Vec<i64> = serde_json::from_str(&outcomes)?;
-    let outcome = |number: i64| match u64::try_from(number) {
-        Ok(0) => Outcome::Done,
-        Ok(version) => Outcome::Written(RowVersion(version)),
-        Err(_) => Outcome::AlreadyThere,
+    let outcome = |number: i64| match number {
+        0 => Outcome::Done,
+        version @ 1.. => Outcome::Written(RowVersion(version.unsigned_abs())),
+        -1 => Outcome::AlreadyThere,
+        added => Outcome::Added(u32::try_from(added.unsigned_abs() - 2).unwrap_or(u32::MAX)),
     };
     let outcomes = outcomes.into_iter().map(outcome).collect();
     Ok(Some(Applied { change_seq, outcomes }))
@@ -59,6 +66,7 @@ fn remember(connection: &Connection, transaction: &Transaction, applied: &Applie
         Outcome::Done => 0,
         Outcome::Written(version) => integer(version.0),
         Outcome::AlreadyThere => -1,
+        Outcome::Added(added) => -2 - i64::from(*added),
     };
     let outcomes = serde_json::to_string(&applied.outcomes.iter().map(number).collect::<Vec<i64>>())?;
     let number = connection
@@ -75,7 +83,7 @@ fn remember(connection: &Connection, transaction: &Transaction, applied: &Applie
 fn hold(connection: &Connection, expect: &Expect) -> Result<(), Failure> {
     let holds = match expect {
         Expect::Device { device, version } => connection
-            .prepare_cached("SELECT version FROM devices WHERE id = ?1")?
+            .prepare_cached("SELECT version FROM registered WHERE id = ?1")?
             .query_row([device.as_str()], |row| get::<u64>(row, 0))
             .optional()?
             .is_some_and(|found| found == version.0),

@@ -8,27 +8,28 @@ use rusqlite::{Connection, OptionalExtension, Params, params};
 use super::apply::Heads;
 use super::column::{change_columns, get, integer, record_text};
 use super::failure::Failure;
+use super::import::{self, Staging};
 use crate::audit::AuditEvent;
 use crate::store::error::{Refusal, StoreError};
-use crate::store::model::{
-    ChangeSeq, Changed, DocumentId, FactoryCa, ManifestRow, Operator, Role, RowVersion, Service,
-};
-use crate::store::transaction::{Change, NewCertificate, NewDevice, Outcome};
+use crate::store::model::{ChangeSeq, Changed, DocumentId, FactoryCa, Operator, Role, RowVersion, Service};
+use crate::store::transaction::{Change, NewCertificate, Outcome};
 
 /// The changes of one transaction at work.
 pub(super) struct Work<'a> {
     connection: &'a Connection,
     heads: &'a mut Heads,
+    /// The devices of the transaction's manifest, when they lie ready.
+    staging: Option<Staging>,
 }
 
 impl<'a> Work<'a> {
-    pub(super) const fn new(connection: &'a Connection, heads: &'a mut Heads) -> Self {
-        Self { connection, heads }
+    pub(super) const fn new(connection: &'a Connection, heads: &'a mut Heads, staging: Option<Staging>) -> Self {
+        Self { connection, heads, staging }
     }
 
     pub(super) fn change(&mut self, change: &Change) -> Result<Outcome, Failure> {
         match change {
-            Change::InsertDevice(new) => self.insert_device(new),
+            Change::InsertDevice(new) => import::insert_device(self.connection, new, None),
             Change::PutDevice { record, expect, at } => self.put_device(record, *expect, *at),
             Change::InsertCertificate(new) => self.insert_certificate(new),
             Change::WithdrawCertificate { serial, reason, at } => {
@@ -38,7 +39,8 @@ impl<'a> Work<'a> {
                 let key: [&dyn ToSql; 2] = [&holder.as_str(), &role.name()];
                 self.withdraw("holder = ?1 AND role = ?2", &key, *reason, *at, Absent::Allowed)
             }
-            Change::InsertManifest(row) => self.insert_manifest(row),
+            Change::InsertManifest(row) => import::insert_manifest(self.connection, row),
+            Change::Import(shipment) => import::import(self.connection, shipment, self.staging),
             Change::AddFactoryCa(ca) => self.add_factory_ca(ca),
             Change::RemoveFactoryCa(id) => self.remove_factory_ca(*id),
             Change::PutService(service) => self.put_service(service),
@@ -63,43 +65,10 @@ impl<'a> Work<'a> {
         }
     }
 
-    fn insert_device(&self, new: &NewDevice) -> Result<Outcome, Failure> {
-        let record = DeviceRecord::expected(new.device.clone(), new.idevid);
-        let certified = "SELECT 1 FROM certificates WHERE key = ?1";
-        if self.exists(certified, [&new.idevid.0[..]])? {
-            return Err(Refusal::DeviceConflict(new.device.clone()).into());
-        }
-        let sql = "INSERT INTO devices
-            (id, idevid, product, lot, manifest, standing, expires_at, record, created_at, updated_at, version)
-            VALUES (?1, ?2, ?3, ?4, ?5, ?6, NULL, ?7, ?8, ?8, 1) ON CONFLICT DO NOTHING";
-        let values = params![
-            new.device.as_str(),
-            &new.idevid.0[..],
-            new.product,
-            new.lot,
-            new.manifest.as_ref().map(|id| &id.0[..]),
-            record.standing.name(),
-            record_text(&record)?,
-            integer(new.at.0),
-        ];
-        match self.execute(sql, values).map_err(|failure| failure.or_foreign_key(Refusal::NoManifest))? {
-            0 => {
-                // The id or the key is taken. The same device with the same key was imported before.
-                let same = "SELECT 1 FROM devices WHERE id = ?1 AND idevid = ?2";
-                if self.exists(same, params![new.device.as_str(), &new.idevid.0[..]])? {
-                    Ok(Outcome::AlreadyThere)
-                } else {
-                    Err(Refusal::DeviceConflict(new.device.clone()).into())
-                }
-            }
-            _ => Ok(Outcome::Written(RowVersion(1))),
-        }
-    }
-
     fn put_device(&mut self, record: &DeviceRecord, expect: RowVersion, at: UnixTime) -> Result<Outcome, Failure> {
         let stored = self
             .connection
-            .prepare_cached("SELECT version, record FROM devices WHERE id = ?1")?
+            .prepare_cached("SELECT version, record FROM registered WHERE id = ?1")?
             .query_row([record.device.as_str()], |row| Ok((get::<u64>(row, 0)?, get::<DeviceRecord>(row, 1)?)))
             .optional()?;
         let Some((version, stored)) = stored else { return Err(Refusal::NoDevice(record.device.clone()).into()) };
@@ -134,6 +103,9 @@ impl<'a> Work<'a> {
     fn insert_certificate(&self, new: &NewCertificate) -> Result<Outcome, Failure> {
         if self.exists("SELECT 1 FROM devices WHERE idevid = ?1", [&new.key.0[..]])? {
             return Err(Refusal::KeyTaken.into());
+        }
+        if new.role == Role::Device && self.exists(import::STAGED, [new.holder.as_str()])? {
+            return Err(Refusal::NoDevice(new.holder.clone()).into());
         }
         let sql = "INSERT INTO certificates
             (serial, key, role, holder, device, der, not_before, not_after, issued_at)
@@ -190,14 +162,6 @@ impl<'a> Work<'a> {
             }
         }
         Ok(outcome)
-    }
-
-    fn insert_manifest(&self, row: &ManifestRow) -> Result<Outcome, Failure> {
-        let sql = "INSERT INTO manifests (id, product, lot, devices, made_at, imported_at, signer)
-            VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7) ON CONFLICT DO NOTHING";
-        let (made_at, imported_at) = (integer(row.made_at.0), integer(row.imported_at.0));
-        let values = params![&row.id.0[..], row.product, row.lot, row.devices, made_at, imported_at, &row.signer.0[..]];
-        self.execute(sql, values).map(done_or_there)
     }
 
     fn add_factory_ca(&mut self, ca: &FactoryCa) -> Result<Outcome, Failure> {

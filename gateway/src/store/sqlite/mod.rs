@@ -16,7 +16,9 @@ use self::column::{CERTIFICATE_COLUMNS, DEVICE_COLUMNS};
 use self::read::Readers;
 use self::writer::{Job, QUEUE_TRANSACTIONS, Writer};
 use super::error::{Outage, StoreError};
-use super::model::{Certificate, ChangeSeq, Counts, Device, FactoryCa, ManifestRow, Operator, Role, Service};
+use super::model::{
+    Certificate, ChangeSeq, Counts, Device, DocumentId, FactoryCa, ManifestRow, Operator, Role, Service,
+};
 use super::query::{AuditQuery, Changes, Committed, DeviceQuery, PAGE_ROWS_MAX, Page};
 use super::transaction::{Applied, Transaction};
 use super::{Store, StoreResult};
@@ -26,6 +28,7 @@ mod apply;
 mod change;
 mod column;
 mod failure;
+mod import;
 mod open;
 mod read;
 mod schema;
@@ -123,13 +126,13 @@ impl Store for SqliteStore {
 
     async fn device(&self, device: &DeviceId) -> StoreResult<Option<Device>> {
         let device = device.clone();
-        let sql = format!("SELECT {DEVICE_COLUMNS} FROM devices WHERE id = ?1");
+        let sql = format!("SELECT {DEVICE_COLUMNS} FROM registered WHERE id = ?1");
         self.find(move |connection| read::one(connection, &sql, [device.as_str()], column::device)).await
     }
 
     async fn device_by_idevid(&self, key: &KeyFingerprint) -> StoreResult<Option<Device>> {
         let key = *key;
-        let sql = format!("SELECT {DEVICE_COLUMNS} FROM devices WHERE idevid = ?1");
+        let sql = format!("SELECT {DEVICE_COLUMNS} FROM registered WHERE idevid = ?1");
         self.find(move |connection| read::one(connection, &sql, [&key.0[..]], column::device)).await
     }
 
@@ -178,8 +181,14 @@ impl Store for SqliteStore {
 
     async fn manifests(&self) -> StoreResult<Vec<ManifestRow>> {
         let sql = "SELECT id, product, lot, devices, made_at, imported_at, signer FROM manifests
-            ORDER BY number DESC LIMIT ?1";
+            WHERE is_complete ORDER BY number DESC LIMIT ?1";
         self.read(move |connection| read::all(connection, sql, [PAGE_ROWS_MAX], column::manifest)).await
+    }
+
+    async fn manifest(&self, id: DocumentId) -> StoreResult<Option<ManifestRow>> {
+        let sql = "SELECT id, product, lot, devices, made_at, imported_at, signer FROM manifests
+            WHERE is_complete AND id = ?1";
+        self.find(move |connection| read::one(connection, sql, [&id.0[..]], column::manifest)).await
     }
 
     async fn services(&self) -> StoreResult<Vec<Service>> {

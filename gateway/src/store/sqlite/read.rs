@@ -115,7 +115,7 @@ pub(super) fn page(connection: &Connection, query: &DeviceQuery) -> rusqlite::Re
     let rows = i64::try_from(limit + 1).unwrap_or(i64::MAX);
     let (inside, beginning) = query.search.as_deref().map(patterns).unwrap_or_default();
     let standing = query.standing.map_or("", Standing::name);
-    let mut sql = format!("SELECT {DEVICE_COLUMNS} FROM devices WHERE id > ?1");
+    let mut sql = format!("SELECT {DEVICE_COLUMNS} FROM registered WHERE id > ?1");
     let mut values: Vec<&dyn ToSql> = vec![&after, &rows];
     if query.search.is_some() {
         sql.push_str(r" AND (id LIKE ?3 ESCAPE '\' OR product LIKE ?4 ESCAPE '\' OR lot LIKE ?4 ESCAPE '\')");
@@ -174,13 +174,19 @@ pub(super) fn audit_page(connection: &Connection, query: &AuditQuery) -> rusqlit
 }
 
 pub(super) fn counts(connection: &Connection) -> rusqlite::Result<Counts> {
-    let mut statement = connection.prepare_cached("SELECT standing, count(*) FROM devices GROUP BY standing")?;
+    // Counted in an index; what an import has staged stands as expected, and its number is known.
+    let transaction = connection.unchecked_transaction()?;
+    let staged = "SELECT coalesce(sum(devices), 0) FROM imports";
+    let staged: u64 = transaction.prepare_cached(staged)?.query_row([], |row| column::get(row, 0))?;
+    let mut statement = transaction.prepare_cached("SELECT standing, count(*) FROM devices GROUP BY standing")?;
     let mut rows = statement.query([])?;
     let mut counts = Counts::default();
     while let Some(row) = rows.next()? {
         let (name, number) = (row.get_ref(0)?.as_str()?, column::get::<u64>(row, 1)?);
         let slots = Standing::ALL.iter().zip(&mut counts.by_standing);
-        slots.filter(|(standing, _)| standing.name() == name).for_each(|(_, slot)| *slot = number);
+        slots.filter(|(standing, _)| standing.name() == name).for_each(|(standing, slot)| {
+            *slot = if *standing == Standing::Expected { number.saturating_sub(staged) } else { number };
+        });
     }
     Ok(counts)
 }

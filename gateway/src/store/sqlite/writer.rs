@@ -5,15 +5,21 @@
 //! ```text
 //! BEGIN;  SAVEPOINT; …; RELEASE;  SAVEPOINT; …; ROLLBACK TO;  …  UPDATE heads;  COMMIT (fsync);  answer all
 //! ```
+//!
+//! Transactions with a manifest wait in a line of their own. Between two groups one slice of the first manifest's devices
+//! is staged ([`super::import`]); when all lie ready, the transaction itself is a group of one.
 
+use std::collections::VecDeque;
 use std::fs::File;
 
 use rusqlite::{Connection, params};
+use tokio::sync::mpsc::error::TryRecvError;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::apply::{Heads, apply};
 use super::column::{get, integer};
 use super::failure::Failure;
+use super::import::{self, Progress, SLICE_DEVICES, Staging};
 use crate::audit::AuditHead;
 use crate::store::StoreResult;
 use crate::store::error::{Outage, StoreError};
@@ -27,12 +33,22 @@ const GROUP_CHANGES_MAX: usize = 4096;
 /// Changes after which the log is copied into the database file, behind the answers.
 const CHECKPOINT_CHANGES: usize = 4096;
 
+/// Where the answer to a transaction goes.
+pub(super) type Answer = oneshot::Sender<StoreResult<Applied>>;
+
 /// What the thread is asked.
 pub(super) enum Job {
     /// Apply this and answer.
-    Apply(Transaction, oneshot::Sender<StoreResult<Applied>>),
+    Apply(Transaction, Answer),
     /// Finish, tidy up, end.
     Close,
+}
+
+/// A transaction with a manifest, on its way.
+struct Import {
+    transaction: Transaction,
+    answer: Answer,
+    staging: Option<Staging>,
 }
 
 /// The thread's belongings.
@@ -41,6 +57,9 @@ pub(super) struct Writer {
     heads: Heads,
     committed: watch::Sender<Committed>,
     uncopied: usize,
+    imports: VecDeque<Import>,
+    /// Imports that came to nothing and whose devices still lie there.
+    leftovers: VecDeque<i64>,
     /// Set when the disk failed; from then on nothing is written.
     down: Option<Outage>,
     /// Let go when everything else is.
@@ -53,7 +72,9 @@ impl Writer {
         let heads = read_heads(&connection)?;
         warn_of_a_cut_audit(&connection, heads.audit)?;
         let (committed, receiver) = watch::channel(committed(&heads));
-        let writer = Self { connection, heads, committed, uncopied: 0, down: None, _lock: lock };
+        let leftovers = import::under_way(&connection)?.into();
+        let imports = VecDeque::new();
+        let writer = Self { connection, heads, committed, uncopied: 0, imports, leftovers, down: None, _lock: lock };
         Ok((writer, receiver))
     }
 
@@ -66,42 +87,120 @@ impl Writer {
     pub(super) fn run(mut self, mut jobs: mpsc::Receiver<Job>) {
         let mut open = true;
         while open {
-            let Some(Job::Apply(first, answer)) = jobs.blocking_recv() else { break };
-            let mut changes = first.changes.len();
-            let mut group = vec![(first, answer)];
-            while changes < GROUP_CHANGES_MAX {
-                match jobs.try_recv() {
-                    Ok(Job::Apply(transaction, answer)) => {
-                        changes += transaction.changes.len();
-                        group.push((transaction, answer));
-                    }
-                    Ok(Job::Close) => {
-                        open = false;
-                        break;
-                    }
-                    Err(_) => break,
-                }
+            let is_idle = self.imports.is_empty() && self.leftovers.is_empty();
+            let job = if is_idle { jobs.blocking_recv().ok_or(TryRecvError::Disconnected) } else { jobs.try_recv() };
+            match job {
+                Ok(Job::Apply(first, answer)) => open = self.group_up(first, answer, &mut jobs),
+                Err(TryRecvError::Empty) => {}
+                Ok(Job::Close) | Err(TryRecvError::Disconnected) => break,
             }
-            self.answer(group);
-            self.copy_log(changes);
+            self.import_a_little();
         }
-        // What is still in the queue was not touched; dropping it would read as an unknown outcome.
+        // What is still in line was not touched; dropping it would read as an unknown outcome. What was staged is cleared
+        // away the next time.
         jobs.close();
-        while let Some(job) = jobs.blocking_recv() {
-            if let Job::Apply(_, answer) = job {
-                let _ = answer.send(Err(StoreError::Unavailable(Outage::Closed)));
-            }
+        let waiting = std::iter::from_fn(|| match jobs.blocking_recv()? {
+            Job::Apply(_, answer) => Some(Some(answer)),
+            Job::Close => Some(None),
+        });
+        for answer in waiting.flatten().chain(self.imports.drain(..).map(|import| import.answer)) {
+            let _ = answer.send(Err(StoreError::Unavailable(Outage::Closed)));
         }
         if self.down.is_none() {
             let _ = self.connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()));
         }
     }
 
-    fn answer(&mut self, group: Vec<(Transaction, oneshot::Sender<StoreResult<Applied>>)>) {
+    /// Gathers a group behind its first transaction and writes it. `false` when told to close.
+    fn group_up(&mut self, first: Transaction, answer: Answer, jobs: &mut mpsc::Receiver<Job>) -> bool {
+        let (mut group, mut changes, mut open) = (Vec::new(), 0, true);
+        let mut next = Some((first, answer));
+        while let Some((transaction, answer)) = next.take() {
+            if transaction.shipment().is_some() {
+                self.line_up(transaction, answer);
+            } else {
+                changes += transaction.changes.len();
+                group.push((transaction, answer));
+            }
+            if changes >= GROUP_CHANGES_MAX {
+                break;
+            }
+            match jobs.try_recv() {
+                Ok(Job::Apply(transaction, answer)) => next = Some((transaction, answer)),
+                Ok(Job::Close) => open = false,
+                Err(_) => {}
+            }
+        }
+        if !group.is_empty() {
+            self.answer(group, None);
+            self.copy_log(changes);
+        }
+        open
+    }
+
+    /// Puts a transaction with a manifest behind the others of its kind.
+    pub(super) fn line_up(&mut self, transaction: Transaction, answer: Answer) {
+        self.imports.push_back(Import { transaction, answer, staging: None });
+    }
+
+    /// One step of the imports: clears away a slice of one that came to nothing, stages a slice, or has one whose devices
+    /// all lie ready come in.
+    pub(super) fn import_a_little(&mut self) {
+        if let Some(outage) = &self.down {
+            for import in self.imports.drain(..) {
+                let _ = import.answer.send(Err(StoreError::Unavailable(outage.clone())));
+            }
+            self.leftovers.clear();
+        } else if let Some(number) = self.leftovers.front().copied() {
+            self.clear_away(number);
+        } else if let Some(import) = self.imports.pop_front() {
+            self.stage(import);
+        }
+    }
+
+    fn stage(&mut self, mut import: Import) {
+        match import::stage(&self.connection, &import.transaction, import.staging) {
+            Ok(Progress::Staged(staging)) => {
+                import.staging = Some(staging);
+                self.imports.push_front(import);
+                self.copy_log(SLICE_DEVICES);
+            }
+            Ok(Progress::Ready) => {
+                let staging = import.staging;
+                self.answer(vec![(import.transaction, import.answer)], staging);
+                // When it was refused after all; there is nothing to clear away when it came in.
+                self.leftovers.extend(staging.map(|staging| staging.number));
+                self.copy_log(SLICE_DEVICES);
+            }
+            Err(failure) => {
+                let answer = self.note(failure);
+                let _ = import.answer.send(Err(answer));
+                self.leftovers.extend(import.staging.map(|staging| staging.number));
+            }
+        }
+    }
+
+    fn clear_away(&mut self, number: i64) {
+        match import::clear_away(&self.connection, number) {
+            Ok(Progress::Staged(_)) => {}
+            Ok(Progress::Ready) => {
+                self.leftovers.pop_front();
+            }
+            Err(failure) => {
+                // Hidden as it is, it does no harm; the next start tries again.
+                let error = self.note(failure);
+                tracing::warn!(%error, "what an import left behind could not be cleared away");
+                self.leftovers.pop_front();
+            }
+        }
+        self.copy_log(SLICE_DEVICES);
+    }
+
+    fn answer(&mut self, group: Vec<(Transaction, Answer)>, staging: Option<Staging>) {
         let (transactions, answers): (Vec<_>, Vec<_>) = group.into_iter().unzip();
         let results = match &self.down {
             Some(outage) => vec![Err(StoreError::Unavailable(outage.clone())); transactions.len()],
-            None => self.write(&transactions),
+            None => self.write(&transactions, staging),
         };
         // Wake before the answers, so that whoever was answered finds the news already told.
         self.committed.send_if_modified(|told| {
@@ -116,9 +215,13 @@ impl Writer {
         }
     }
 
-    /// Writes a group and gives each of its transactions an answer.
-    pub(super) fn write(&mut self, transactions: &[Transaction]) -> Vec<StoreResult<Applied>> {
-        let broken = match self.group(transactions) {
+    /// Writes a group and gives each of its transactions an answer. A transaction whose manifest is staged stands alone.
+    pub(super) fn write(
+        &mut self,
+        transactions: &[Transaction],
+        staging: Option<Staging>,
+    ) -> Vec<StoreResult<Applied>> {
+        let broken = match self.group(transactions, staging) {
             Ok((results, heads)) => {
                 self.heads = heads;
                 return results;
@@ -138,7 +241,11 @@ impl Writer {
     }
 
     /// Writes a group. Most errors fail one transaction; the ones returned fail the whole group.
-    fn group(&self, transactions: &[Transaction]) -> Result<(Vec<StoreResult<Applied>>, Heads), Broken> {
+    fn group(
+        &self,
+        transactions: &[Transaction],
+        staging: Option<Staging>,
+    ) -> Result<(Vec<StoreResult<Applied>>, Heads), Broken> {
         let run = |sql: &str| -> Result<(), Failure> {
             self.connection.prepare_cached(sql)?.execute([])?;
             Ok(())
@@ -149,7 +256,7 @@ impl Writer {
         for transaction in transactions {
             run("SAVEPOINT one")?;
             let mut own = heads;
-            match apply(&self.connection, &mut own, transaction) {
+            match apply(&self.connection, &mut own, transaction, staging) {
                 Ok(applied) => {
                     heads = own;
                     results.push(Ok(applied));

@@ -2,7 +2,6 @@
 
 use muster_gateway::admin::view::Done;
 use muster_gateway::admin::{AuditFilter, Blame, Caller, DeviceFilter, NewOperator, NewService, OperationError};
-use muster_gateway::manifest::DEVICES_PER_TRANSACTION;
 use muster_gateway::store::{OperatorRole, Role, Store};
 use muster_issuing::{Issuer, KeyPair};
 use muster_protocol::manifest::Entry;
@@ -144,7 +143,7 @@ async fn a_manifest_larger_than_a_transaction_is_imported_whole() {
     let world = World::new();
     let root = pem(world.factory.root.certificate());
     world.operations.add_factory_cas(&Caller::local(), &root).await.unwrap();
-    let count = 2 * DEVICES_PER_TRANSACTION + 1;
+    let count = 2001_usize;
     let entries: Vec<_> = (0..count)
         .map(|number| {
             let digest = muster_gateway::store::DocumentId::of(&number.to_be_bytes()).0;

@@ -4,11 +4,12 @@ use std::sync::Arc;
 
 use muster_gateway::audit::AuditKind;
 use muster_gateway::store::{
-    Change, ChangeSeq, Expect, Outcome, Refusal, RowVersion, Store, StoreError, Transaction, TransactionId,
+    Change, ChangeSeq, Expect, ManifestRow, NewDevice, Outcome, Refusal, RowVersion, Shipment, Store, StoreError,
+    Transaction, TransactionId,
 };
 use muster_protocol::registrar::{DeviceRecord, Standing};
 
-use super::fixture::{active, event, id, insert, new_certificate, new_device, put};
+use super::fixture::{active, event, id, idevid, insert, manifest, new_certificate, new_device, put};
 
 fn meta(key: &str, value: &str) -> Change {
     Change::SetMeta { key: key.to_owned(), value: value.to_owned() }
@@ -170,4 +171,36 @@ pub(super) async fn no_increment_is_lost_between_writers<S: Store>(store: &Arc<S
     }
     let device = store.device(&id(1)).await.unwrap().unwrap();
     assert_eq!((device.record.orders, device.version), (80, RowVersion(81)));
+}
+
+pub(super) async fn a_manifest_comes_in_whole_or_not_at_all<S: Store>(store: &Arc<S>) {
+    let shipment = |number: u8, devices: std::ops::Range<u32>| {
+        let row = ManifestRow { devices: devices.end - devices.start, ..manifest(number.into()) };
+        Arc::new(Shipment { row, devices: devices.map(|n| (id(n), idevid(n))).collect() })
+    };
+    let import = |shipment: &Arc<Shipment>| {
+        Transaction::new(vec![Change::Import(Arc::clone(shipment)), event(AuditKind::ManifestImported, 1)])
+    };
+    // One of the last is registered with another key: nothing of the others comes in.
+    let stranger = NewDevice { idevid: idevid(9999), ..new_device(2400) };
+    store.apply(Transaction::new(vec![Change::InsertDevice(stranger)])).await.unwrap();
+    let head = store.audit_head().await.unwrap();
+    let refused = store.apply(import(&shipment(1, 0..2500))).await;
+    assert_eq!(refused, Err(StoreError::Refused(Refusal::DeviceConflict(id(2400)))));
+    assert_eq!((store.counts().await.unwrap().total(), store.manifests().await.unwrap().len()), (1, 0));
+    assert_eq!(store.audit_head().await.unwrap(), head);
+
+    let (small, large) = (shipment(1, 0..10), shipment(2, 5..2005));
+    let first = import(&small);
+    assert_eq!(store.apply(first.clone()).await.unwrap().outcomes, [Outcome::Added(10), Outcome::Done]);
+    assert_eq!(store.apply(first).await.unwrap().outcomes, [Outcome::Added(10), Outcome::Done], "the same id again");
+    let second = import(&large);
+    assert_eq!(store.apply(second.clone()).await.unwrap().outcomes, [Outcome::Added(1995), Outcome::Done]);
+    assert_eq!(store.apply(second).await.unwrap().outcomes[0], Outcome::Added(1995), "the same id again");
+    assert_eq!(store.apply(import(&large)).await.unwrap().outcomes[0], Outcome::AlreadyThere);
+    assert_eq!(store.counts().await.unwrap().total(), 2006);
+    assert_eq!(store.device(&id(7)).await.unwrap().unwrap().manifest, Some(small.row.id));
+    assert_eq!(store.device(&id(2004)).await.unwrap().unwrap().manifest, Some(large.row.id));
+    assert_eq!(store.manifest(large.row.id).await.unwrap().as_ref(), Some(&large.row));
+    assert_eq!(store.manifest(manifest(3).id).await.unwrap(), None);
 }
