@@ -15,6 +15,9 @@ use muster_protocol::{Code, DeviceId, UnixTime};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 pub mod chain;
+mod kinds;
+
+pub use kinds::{Kinds, UnknownKind};
 
 pub use chain::{AuditHead, AuditRecord, Broken, ChainHash, verify, verify_store};
 

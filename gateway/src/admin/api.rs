@@ -16,7 +16,8 @@
 //! | `GET`, `POST /manifests` | body: the manifest, `application/octet-stream` |
 //! | `GET`, `POST /services`; `DELETE /services/{name}` | body as [`NewService`] |
 //! | `GET`, `POST /operators`; `DELETE /operators/{name}` | body as [`NewOperator`] |
-//! | `GET /audit?device=&after=&before=&limit=`, `GET /audit/verify` | the audit |
+//! | `GET /audit?device=&kind=&after=&before=&limit=`, `GET /audit/verify` | the audit |
+//! | `GET /expiry` | how many devices' certificates expire when |
 //! | `GET /status` | status |
 
 use std::net::SocketAddr;

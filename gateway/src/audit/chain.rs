@@ -14,7 +14,7 @@ use std::fmt;
 
 use sha2::{Digest, Sha256};
 
-use super::AuditEvent;
+use super::{AuditEvent, Kinds};
 use crate::store::{AuditFrom, AuditQuery, Store, StoreError};
 
 /// One link of the chain.
@@ -134,7 +134,7 @@ pub async fn verify_store(store: &impl Store) -> Result<Result<AuditHead, Broken
     let head = store.audit_head().await?;
     let mut end = AuditHead::EMPTY;
     while end.seq < head.seq {
-        let query = AuditQuery { from: AuditFrom::After(end.seq), device: None, limit: 1000 };
+        let query = AuditQuery { from: AuditFrom::After(end.seq), device: None, kinds: Kinds::default(), limit: 1000 };
         let page = store.audit_page(query).await?;
         if page.is_empty() {
             break;

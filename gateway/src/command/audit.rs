@@ -15,6 +15,7 @@ use crate::admin::AuditFilter;
 use crate::admin::client::Client;
 use crate::admin::request::Request;
 use crate::admin::view::{AuditVerified, AuditView, Rows};
+use crate::audit::Kinds;
 
 /// How often a follower looks for new records.
 const FOLLOW_EVERY: Duration = Duration::from_millis(500);
@@ -34,6 +35,9 @@ pub(super) struct Tail {
     /// Only records about this device
     #[arg(long, value_name = "DEVICE", value_parser = name)]
     device: Option<DeviceId>,
+    /// Only records of these kinds: names, or what stands before the dot; repeat it or put commas
+    #[arg(long, value_name = "KIND")]
+    kind: Vec<Kinds>,
     /// How many
     #[arg(long, value_name = "N", default_value_t = 20, value_parser = clap::value_parser!(u16).range(1..=1000))]
     limit: u16,
@@ -69,7 +73,7 @@ impl Tail {
             return Err(Failure::refused("gateway.stopped", "the gateway is stopped: nothing new will come")
                 .hint("leave --follow out, or start the gateway"));
         }
-        let filter = AuditFilter { device: self.device.clone(), limit: Some(self.limit), ..AuditFilter::default() };
+        let filter = AuditFilter { limit: Some(self.limit), ..self.filter() };
         let mut rows: Rows<AuditView> = client.ask(Request::Audit(filter))?;
         rows.items.reverse();
         if self.follow {
@@ -85,6 +89,11 @@ impl Tail {
         rows.items.iter().try_for_each(|record| show(output, record))
     }
 
+    fn filter(&self) -> AuditFilter {
+        let kind = self.kind.iter().fold(Kinds::default(), Kinds::and);
+        AuditFilter { device: self.device.clone(), kind, ..AuditFilter::default() }
+    }
+
     fn follow(&self, output: &Output, client: &mut Client, mut records: Vec<AuditView>) -> Result<(), Failure> {
         let mut last = 0;
         loop {
@@ -95,7 +104,7 @@ impl Tail {
             if records.is_empty() {
                 thread::sleep(FOLLOW_EVERY);
             }
-            let filter = AuditFilter { device: self.device.clone(), after: Some(last), ..AuditFilter::default() };
+            let filter = AuditFilter { after: Some(last), ..self.filter() };
             records = client.ask::<Rows<AuditView>>(Request::Audit(filter))?.items;
         }
     }

@@ -40,9 +40,14 @@ pub(super) async fn fleet<S: Store>(
     State(shared): Console<S>,
     Extension(caller): Extension<Caller>,
     form: Asked<FleetForm>,
+    /// A kind, [`EVERYTHING`], or nothing: what people look for.
+    kind: String,
 ) -> Response {
     let page = async { fleet_page(&shared, &caller, taken(form)?).await };
     answered(&caller, page.await)
+/// Stands in the audit's form for every kind.
+pub(super) const EVERYTHING: &str = "all";
+
 }
 
 async fn fleet_page<S: Store>(shared: &Shared<S>, caller: &Caller, form: FleetForm) -> OperationResult<view::Fleet> {
@@ -93,15 +98,21 @@ pub(super) async fn audit<S: Store>(
     form: Asked<AuditForm>,
 ) -> Response {
     let page = async {
-        let AuditForm { device, before } = taken(form)?;
+        let AuditForm { device, kind, before } = taken(form)?;
+        let kinds = match kind.as_str() {
+            // Whoever looks at these pages leaves a handshake for each connection of their browser.
+            "" => Kinds::all_but(&[AuditKind::HandshakeAccepted]),
+            EVERYTHING => Kinds::default(),
+            name => name.parse().map_err(|_| wrong("there is no such kind of record"))?,
+        };
         let before = match before.as_str() {
             "" => None,
             number => Some(number.parse().map_err(|_| wrong("a record has a number"))?),
         };
-        let filter = AuditFilter { device: device_id(&device)?, before, ..AuditFilter::default() };
+        let filter = AuditFilter { device: device_id(&device)?, kind: kinds, before, ..AuditFilter::default() };
         let rows = shared.operations.audit(&caller, filter).await?;
         let frame = view::Frame::of(Some(&caller), "Audit");
-        Ok(view::Audit { frame, records: rows.items, device, next: rows.next, is_first: before.is_none() })
+        Ok(view::Audit { frame, records: rows.items, device, kind, next: rows.next, is_first: before.is_none() })
     };
     answered(&caller, page.await)
 }

@@ -8,6 +8,7 @@ use super::asset;
 use super::histogram::Histogram;
 use crate::admin::view::{AuditView, DeviceDetails, DeviceRow, StatusView};
 use crate::admin::{Caller, Instant, OperationError};
+use crate::audit::AuditKind;
 use crate::store::OperatorRole;
 
 /// What stands on every page.
@@ -122,10 +123,21 @@ pub(super) struct Audit {
 #[template(path = "console/status.html")]
 pub(super) struct Status {
     pub(super) frame: Frame,
+    pub(super) kind: String,
     pub(super) status: StatusView,
 }
 
 /// Why not, for somebody who gets none of our files.
+impl Audit {
+    fn kinds(&self) -> impl Iterator<Item = &'static str> {
+        AuditKind::ALL.iter().map(|kind| kind.name())
+    }
+
+    fn is_chosen(&self, kind: &str) -> bool {
+        self.kind == kind
+    }
+}
+
 #[derive(Template)]
 #[template(path = "console/stranger.html")]
 pub(super) struct Stranger<'a> {

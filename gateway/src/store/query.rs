@@ -5,6 +5,7 @@ use muster_protocol::DeviceId;
 use muster_protocol::registrar::Standing;
 
 use super::model::{ChangeSeq, Changed};
+use crate::audit::Kinds;
 
 /// Most rows on one page; larger limits are cut to it.
 pub const PAGE_ROWS_MAX: u16 = 1000;
@@ -59,6 +60,8 @@ pub struct AuditQuery {
     pub from: AuditFrom,
     /// Only records about this device.
     pub device: Option<DeviceId>,
+    /// Only records of these kinds.
+    pub kinds: Kinds,
     /// How many at most.
     pub limit: u16,
 }

@@ -136,6 +136,11 @@ fn a_fleet_is_set_up_and_operated_while_the_gateway_is_stopped() {
     assert_eq!(status["running_since"], Value::Null);
     let records = place.json("audit tail --limit 100 --device pump-2")["items"].as_array().unwrap().clone();
     assert_eq!(records.last().unwrap()["code"], "device.retired");
+    let kinds = place.json("audit tail --limit 100 --kind device.retired,manifest --kind factory_ca");
+    let kinds: Vec<_> = kinds["items"].as_array().unwrap().iter().map(|record| record["kind"].clone()).collect();
+    assert_eq!(kinds, ["manifest.refused", "factory_ca.added", "manifest.imported", "device.retired"]);
+    let intervals = place.json("device expiry")["intervals"].as_array().unwrap().clone();
+    assert_eq!((&intervals[0]["within"], &intervals[0]["devices"]), (&"expired".into(), &0.into()));
     assert!(place.json("audit verify")["records"].as_u64().unwrap() > 8);
     assert_eq!(place.refused("audit tail --follow"), (Exit::Refused, "gateway.stopped".into()));
     assert_eq!(place.json(&format!("factory-ca remove {root}"))["removed"].as_array().unwrap().len(), 1);
@@ -233,6 +238,8 @@ fn wrong_usage_is_two_and_a_gateway_that_is_not_there_is_no_success() {
         "audit",
         "audit tail --limit many",
         "status --junk",
+        "audit tail --kind handshakes",
+        "device expiry pump-1",
     ] {
         assert_eq!(place.run(&format!("{line} --dir DIR")).0, Exit::Usage, "{line}");
     }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use muster_gateway::admin::Caller;
+use muster_gateway::audit::Kinds;
 use muster_gateway::directory::{self, Authority, Directory};
 use muster_gateway::init::{Plan, init};
 use muster_gateway::server::{Gateway, Options};
@@ -260,7 +261,7 @@ impl Running {
 
     /// The codes of the audit's refusals, oldest first.
     pub async fn refusals(&self) -> Vec<(String, String)> {
-        let query = AuditQuery { from: AuditFrom::After(0), device: None, limit: 1000 };
+        let query = AuditQuery { from: AuditFrom::After(0), device: None, kinds: Kinds::default(), limit: 1000 };
         let records = self.gateway.store().audit_page(query).await.unwrap();
         let of = |record: &muster_gateway::audit::AuditRecord| {
             let event = record.event().unwrap();

@@ -45,4 +45,5 @@ pub async fn run<S: Store>(make: impl AsyncFn() -> S) {
     rows::a_withdrawal_is_final(&fresh().await).await;
     audit::the_audit_is_a_chain_under_concurrent_writers(&fresh().await).await;
     audit::the_audit_pages_both_ways_and_by_device(&fresh().await).await;
+    audit::the_audit_pages_by_kind(&fresh().await).await;
 }

@@ -7,7 +7,7 @@ use super::{OperationResult, Operations};
 use crate::admin::caller::Caller;
 use crate::admin::error::OperationError;
 use crate::admin::view::{AuditVerified, AuditView, Rows, VERSION};
-use crate::audit::verify_store;
+use crate::audit::{Kinds, verify_store};
 use crate::store::{AuditFrom, AuditQuery, OperatorRole, PAGE_ROWS_MAX, Store};
 
 /// Records on a page unless somebody says otherwise.
@@ -19,6 +19,8 @@ const PAGE_ROWS: u16 = 50;
 pub struct AuditFilter {
     /// Only records about this device.
     pub device: Option<DeviceId>,
+    /// Only records of these kinds: `kind=handshake.refused,device`.
+    pub kind: Kinds,
     /// Records behind this number, oldest first.
     pub after: Option<u64>,
     /// Records before this number, newest first. Without `after` and `before`: the newest.
@@ -43,7 +45,8 @@ impl<S: Store> Operations<S> {
             }
         };
         let limit = filter.limit.unwrap_or(PAGE_ROWS).clamp(1, PAGE_ROWS_MAX);
-        let records = self.store().audit_page(AuditQuery { from, device: filter.device, limit }).await?;
+        let records =
+            self.store().audit_page(AuditQuery { from, device: filter.device, kinds: filter.kind, limit }).await?;
         let more = records.len() == usize::from(limit);
         let next = records.last().filter(|_| more).map(|record| record.seq.to_string());
         Ok(Rows { v: VERSION, items: records.iter().filter_map(AuditView::new).collect(), next })

@@ -11,6 +11,8 @@ use crate::admin::error::OperationError;
 use crate::admin::view::{
     Acted, AuditView, CertificateView, DeviceDetails, DeviceRow, Part, Rows, SessionView, TelemetryView, VERSION,
 };
+use crate::audit::Kinds;
+use crate::registrar::ActError;
 use crate::store::{AuditFrom, AuditQuery, DeviceQuery, OperatorRole, PAGE_ROWS_MAX, Role, Store};
 
 /// Devices on a page unless somebody says otherwise.
@@ -64,7 +66,12 @@ impl<S: Store> Operations<S> {
         let certificates = self.store().certificates(Role::Device, id).await?;
         let certificates =
             certificates.iter().map(|found| CertificateView::new(found, part(record, &found.serial), now)).collect();
-        let query = AuditQuery { from: AuditFrom::Newest, device: Some(id.clone()), limit: HISTORY_ROWS };
+        let query = AuditQuery {
+            from: AuditFrom::Newest,
+            device: Some(id.clone()),
+            kinds: Kinds::default(),
+            limit: HISTORY_ROWS,
+        };
         let records = self.store().audit_page(query).await?;
         let (refusals, history) = records
             .iter()

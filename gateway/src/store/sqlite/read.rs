@@ -161,14 +161,35 @@ pub(super) fn audit_page(connection: &Connection, query: &AuditQuery) -> rusqlit
         AuditFrom::Newest => (i64::MAX, "seq <= ?1 ORDER BY seq DESC LIMIT ?2"),
     };
     let limit = query.limit.clamp(1, PAGE_ROWS_MAX);
-    match &query.device {
-        None => {
+    let names: Vec<_> = query.kinds.named().iter().map(|kind| kind.name()).collect();
+    match (&query.device, names.as_slice()) {
+        (None, []) => {
             let sql = format!("SELECT seq, body, hash FROM audit WHERE {order}");
             all(connection, &sql, params![from, limit], column::audit_record)
         }
-        Some(device) => {
-            let sql = format!("SELECT seq, body, hash FROM audit WHERE device = ?3 AND {order}");
-            all(connection, &sql, params![from, limit, device.as_str()], column::audit_record)
+        // A device has few records: they are looked through.
+        (Some(device), names) => {
+            let named = format!("[{}]", names.iter().map(|name| format!("{name:?}")).collect::<Vec<_>>().join(","));
+            let sql = format!(
+                "SELECT seq, body, hash FROM audit WHERE device = ?3
+                AND (?4 = '[]' OR +kind IN (SELECT value FROM json_each(?4))) AND {order}"
+            );
+            all(connection, &sql, params![from, limit, device.as_str(), named], column::audit_record)
+        }
+        // Each kind has its own place in the index; what comes first of all of them is the page.
+        (None, names) => {
+            let transaction = connection.unchecked_transaction()?;
+            let sql = format!("SELECT seq, body, hash FROM audit WHERE kind = ?3 AND {order}");
+            let mut records = Vec::new();
+            for name in names {
+                records.extend(all(&transaction, &sql, params![from, limit, name], column::audit_record)?);
+            }
+            records.sort_by_key(|record| record.seq);
+            if !matches!(query.from, AuditFrom::After(_)) {
+                records.reverse();
+            }
+            records.truncate(usize::from(limit));
+            Ok(records)
         }
     }
 }

@@ -69,6 +69,18 @@ async fn operators_read_and_act_by_their_role() {
     assert_eq!(viewer.get("/status").await.1["devices_total"], 1);
     assert_eq!(viewer.get("/audit/verify").await.0, StatusCode::OK);
     assert_eq!(viewer.get("/audit?device=pump-1").await.0, StatusCode::OK);
+    let (status, body) = viewer.get("/audit?kind=manifest,operator.issued&limit=1&after=0").await;
+    assert_eq!((status, &body["items"][0]["kind"]), (StatusCode::OK, &json!("manifest.imported")));
+    let (status, body) = viewer.get("/audit?kind=operator.issued&device=pump-1").await;
+    assert_eq!((status, &body["items"]), (StatusCode::OK, &json!([])));
+    let (status, body) = viewer.get("/audit?kind=nonsense").await;
+    assert_eq!((status, &body["code"]), (StatusCode::BAD_REQUEST, &json!("usage.wrong")));
+    let (status, body) = viewer.get("/expiry").await;
+    assert_eq!((status, &body["v"], body["intervals"].as_array().map(Vec::len)), (StatusCode::OK, &json!(1), Some(8)));
+    assert_eq!(
+        body["intervals"][7],
+        json!({"within": "later", "from": body["intervals"][6]["until"], "until": null, "devices": 0})
+    );
 
     let (status, body) = viewer.post("/devices/pump-1/suspend", &json!({})).await;
     assert_eq!((status, &body["code"]), (StatusCode::FORBIDDEN, &json!("operator.forbidden")));

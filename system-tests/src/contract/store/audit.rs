@@ -2,13 +2,13 @@
 
 use std::sync::Arc;
 
-use muster_gateway::audit::{Actor, AuditHead, AuditKind, AuditRecord, Broken, verify, verify_store};
+use muster_gateway::audit::{Actor, AuditHead, AuditKind, AuditRecord, Broken, Kinds, verify, verify_store};
 use muster_gateway::store::{AuditFrom, AuditQuery, Change, Store, Transaction};
 
 use super::fixture::{event, id, new_certificate};
 
 async fn page(store: &impl Store, from: AuditFrom, device: Option<u32>, limit: u16) -> Vec<AuditRecord> {
-    store.audit_page(AuditQuery { from, device: device.map(id), limit }).await.unwrap()
+    store.audit_page(AuditQuery { from, device: device.map(id), kinds: Kinds::default(), limit }).await.unwrap()
 }
 
 fn numbers(records: &[AuditRecord]) -> Vec<u64> {
@@ -69,4 +69,26 @@ pub(super) async fn the_audit_pages_both_ways_and_by_device<S: Store>(store: &Ar
     assert_eq!(read(AuditFrom::After(30), None, 10).await, [] as [u64; 0]);
     assert_eq!(read(AuditFrom::Newest, Some(3), 10).await, [] as [u64; 0]);
     assert_eq!(read(AuditFrom::Before(u64::MAX), None, 1).await, [30]);
+}
+
+pub(super) async fn the_audit_pages_by_kind<S: Store>(store: &Arc<S>) {
+    let kinds = [AuditKind::HandshakeAccepted, AuditKind::HandshakeRefused, AuditKind::DeviceClaimed];
+    for n in 0..30 {
+        store.apply(Transaction::new(vec![event(kinds[n as usize % 3], n % 2)])).await.unwrap();
+    }
+    let read = async |from, device: Option<u32>, kinds: &Kinds, limit| {
+        let query = AuditQuery { from, device: device.map(id), kinds: kinds.clone(), limit };
+        numbers(&store.audit_page(query).await.unwrap())
+    };
+    let claimed = Kinds::from(AuditKind::DeviceClaimed);
+    assert_eq!(read(AuditFrom::After(0), None, &claimed, 3).await, [3, 6, 9]);
+    assert_eq!(read(AuditFrom::Newest, None, &claimed, 2).await, [30, 27]);
+    assert_eq!(read(AuditFrom::Before(27), None, &claimed, 2).await, [24, 21]);
+    let others = Kinds::all_but(&[AuditKind::HandshakeAccepted]);
+    assert_eq!(read(AuditFrom::After(4), None, &others, 4).await, [5, 6, 8, 9]);
+    assert_eq!(read(AuditFrom::Newest, None, &others, 3).await, [30, 29, 27]);
+    assert_eq!(read(AuditFrom::After(0), Some(1), &claimed, 2).await, [6, 12]);
+    assert_eq!(read(AuditFrom::Newest, Some(1), &others, 3).await, [30, 26, 24]);
+    assert_eq!(read(AuditFrom::Newest, None, &AuditKind::DeviceRetired.into(), 10).await, [] as [u64; 0]);
+    assert_eq!(read(AuditFrom::Newest, Some(9), &claimed, 10).await, [] as [u64; 0]);
 }
