@@ -72,6 +72,23 @@ impl From<Actor> for By {
     }
 }
 
+/// Why an operator's act was not done, or may not have been.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
+pub enum ActError {
+    /// It was refused; nothing was changed.
+    #[error("{0}")]
+    Refused(Code),
+    /// The store failed while it committed, and did not say since whether it was done.
+    #[error("whether it was done is not known")]
+    OutcomeUnknown,
+}
+
+impl From<Code> for ActError {
+    fn from(code: Code) -> Self {
+        Self::Refused(code)
+    }
+}
+
 /// Every device's registrar.
 pub struct Registrars<S> {
     store: Arc<S>,
@@ -163,8 +180,8 @@ impl<S: Store> Registrars<S> {
     /// An operator acts on a device.
     ///
     /// # Errors
-    /// [`Code::DeviceUnknown`], the state that does not allow it, or [`Code::Unavailable`].
-    pub async fn operate(&self, device: &DeviceId, act: Act, by: &By) -> Result<(), Code> {
+    /// [`Code::DeviceUnknown`], the state that does not allow it, or [`Code::Unavailable`]; or that the outcome is open.
+    pub async fn operate(&self, device: &DeviceId, act: Act, by: &By) -> Result<(), ActError> {
         Box::pin(self.run_act(device, act, by)).await
     }
 

@@ -4,6 +4,7 @@ use muster_protocol::Code;
 use muster_terminal::{Exit, Failure};
 use serde::{Deserialize, Serialize};
 
+use crate::registrar::ActError;
 use crate::store::StoreError;
 
 /// Whose fault it is; decides exit code and HTTP status.
@@ -67,6 +68,14 @@ impl OperationError {
         Self::new(Blame::Gateway, Code::Unavailable.name(), message)
     }
 
+    /// The store did not say whether it was done.
+    #[must_use]
+    pub fn outcome_unknown() -> Self {
+        let message = "the store failed while it committed: whether it was done is not known";
+        Self::new(Blame::Gateway, OUTCOME_UNKNOWN, message)
+            .hint("see the gateway's log, and whether it was done (device show, audit tail), before you repeat it")
+    }
+
     /// Says what to do about it.
     #[must_use]
     pub fn hint(mut self, hint: impl Into<String>) -> Self {
@@ -106,6 +115,8 @@ impl From<Code> for OperationError {
     }
 }
 
+/// Code of an act of which nobody knows whether it was done.
+const OUTCOME_UNKNOWN: &str = "store.outcome_unknown";
 /// Code of a request whose body is of another type than expected.
 pub(super) const CONTENT_TYPE: &str = "request.content_type";
 
@@ -129,8 +140,20 @@ const fn hint(code: Code) -> Option<&'static str> {
 impl From<StoreError> for OperationError {
     fn from(error: StoreError) -> Self {
         tracing::error!(%error, "the store did not do what an operator asked for");
+        if error == StoreError::Unknown {
+            return Self::outcome_unknown();
+        }
         let code = error.code();
         Self { message: error.to_string(), ..Self::from(code) }
+    }
+}
+
+impl From<ActError> for OperationError {
+    fn from(error: ActError) -> Self {
+        match error {
+            ActError::Refused(code) => code.into(),
+            ActError::OutcomeUnknown => Self::outcome_unknown(),
+        }
     }
 }
 
@@ -153,6 +176,7 @@ impl From<OperationError> for Failure {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::store::Outage;
 
     #[test]
     fn exit_codes_and_statuses_follow_the_blame() {
@@ -168,5 +192,19 @@ mod tests {
             assert_eq!((failure.exit, failure.code.as_str()), (exit, code.name()));
             assert!(failure.hint.is_some(), "{code}");
         }
+    }
+
+    #[test]
+    fn only_what_was_surely_not_done_is_said_to_have_changed_nothing() {
+        let hint = |error: OperationError| error.hint.unwrap_or_default();
+        let known = OperationError::from(StoreError::Unavailable(Outage::DiskFull));
+        assert_eq!((known.code.as_str(), known.status()), (Code::Unavailable.name(), 503));
+        assert!(hint(known).contains("nothing was changed"));
+        for unknown in [OperationError::from(StoreError::Unknown), OperationError::from(ActError::OutcomeUnknown)] {
+            assert_eq!((unknown.code.as_str(), unknown.status()), ("store.outcome_unknown", 503));
+            assert!(!hint(unknown.clone()).contains("nothing was changed"), "{unknown:?}");
+        }
+        let refused = OperationError::from(ActError::Refused(Code::DeviceRetired));
+        assert_eq!(refused.code, Code::DeviceRetired.name());
     }
 }

@@ -13,8 +13,8 @@ use muster_protocol::topic::Channel;
 use muster_protocol::{Code, DeviceId, Identity, UnixTime};
 
 use super::change::{apply_until_known, transaction};
-use super::{By, Context, Registrars};
-use crate::audit::{Actor, AuditKind};
+use super::{ActError, By, Context, Registrars};
+use crate::audit::{Actor, AuditEvent, AuditKind};
 use crate::issuer::Validity;
 use crate::store::{self, Device, Refusal, Store, StoreError};
 
@@ -41,6 +41,14 @@ impl Task<'_> {
         }
     }
 
+    /// Says in a refusal what it was for.
+    fn about(&self, event: AuditEvent) -> AuditEvent {
+        match self {
+            Self::Arrived { client } | Self::Message { client, .. } => event.serial(client.serial()),
+            Self::Act(act) => event.detail("act", act_name(*act)),
+        }
+    }
+
     const fn client(&self) -> Option<&VerifiedClient> {
         match self {
             Self::Arrived { client } | Self::Message { client, .. } => Some(client),
@@ -58,6 +66,8 @@ struct Effects {
     verdict: Option<Result<(), Code>>,
     /// Something of this run is durable: it may not be run again.
     persisted: bool,
+    /// Whether the last change is durable.
+    outcome: Persisted,
 }
 
 impl Effects {
@@ -77,6 +87,16 @@ impl Effects {
     }
 }
 
+/// Whether a change is durable.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+enum Persisted {
+    #[default]
+    No,
+    Yes,
+    /// The store did not say.
+    Unknown,
+}
+
 /// Somebody else changed the row in between.
 struct Overtaken;
 
@@ -91,11 +111,15 @@ impl<S: Store> Registrars<S> {
             return Err(Code::DeviceUnknown);
         };
         let by = By { actor: Actor::Device(device.clone()), peer: Some(peer) };
-        self.run_for(device, task, &by, reply).await
+        self.run_for(device, task, &by, reply).await.verdict.unwrap_or(Ok(()))
     }
 
-    pub(super) async fn run_act(&self, device: &DeviceId, act: Act, by: &By) -> Result<(), Code> {
-        self.run_for(device, Task::Act(act), by, &mut |_| {}).await
+    pub(super) async fn run_act(&self, device: &DeviceId, act: Act, by: &By) -> Result<(), ActError> {
+        let effects = self.run_for(device, Task::Act(act), by, &mut |_| {}).await;
+        match effects.verdict {
+            Some(Err(Code::Unavailable)) if effects.outcome == Persisted::Unknown => Err(ActError::OutcomeUnknown),
+            verdict => verdict.unwrap_or(Ok(())).map_err(ActError::Refused),
+        }
     }
 
     async fn run_for(
@@ -104,11 +128,11 @@ impl<S: Store> Registrars<S> {
         task: Task<'_>,
         by: &By,
         reply: &mut (dyn FnMut(Vec<u8>) + Send),
-    ) -> Result<(), Code> {
+    ) -> Effects {
         let Some(_lease) = self.leases.hold(device).await else {
-            let effects = Effects::refused(&task, Code::SessionBusy);
-            effects.replies.into_iter().for_each(reply);
-            return Err(Code::SessionBusy);
+            let mut effects = self.turned_away(device, &task, by, Code::SessionBusy).await;
+            effects.replies.drain(..).for_each(reply);
+            return effects;
         };
         let mut effects = Effects::refused(&task, Code::Unavailable);
         for _ in 0..ATTEMPTS_MAX {
@@ -117,20 +141,24 @@ impl<S: Store> Registrars<S> {
                 break;
             }
         }
-        effects.replies.into_iter().for_each(reply);
+        effects.replies.drain(..).for_each(reply);
         for notice in &effects.notices {
             self.sessions.notify(device, notice);
         }
         if let Some(code) = effects.cut {
             self.sessions.cut(device, code);
         }
-        effects.verdict.unwrap_or(Ok(()))
+        effects
     }
 
     async fn attempt(&self, device: &DeviceId, task: &Task<'_>, by: &By) -> Result<Effects, Overtaken> {
         let row = match self.store.device(device).await {
             Ok(Some(row)) => row,
-            Ok(None) => return Ok(self.unknown(device, task, by).await),
+            Ok(None) => {
+                let mut effects = self.turned_away(device, task, by, Code::DeviceUnknown).await;
+                effects.cut = matches!(task, Task::Message { .. }).then_some(Code::DeviceUnknown);
+                return Ok(effects);
+            }
             Err(error) => return Ok(unavailable(task, &error)),
         };
         let context = self.context();
@@ -156,16 +184,11 @@ impl<S: Store> Registrars<S> {
         run.drain(&mut registrar).await
     }
 
-    /// The registry does not know the device: a refusal like any other, without a registrar to make it.
-    async fn unknown(&self, device: &DeviceId, task: &Task<'_>, by: &By) -> Effects {
-        let code = Code::DeviceUnknown;
-        if let Some(client) = task.client() {
-            let event = self.refusal(task.refusal_kind(), by, Some(device), code).serial(client.serial());
-            self.record_refusal(event).await;
-        }
-        let mut effects = Effects::refused(task, code);
-        effects.cut = matches!(task, Task::Message { .. }).then_some(code);
-        effects
+    /// A refusal like any other, without a registrar to make it: the registry does not know the device, or too many wait
+    /// for it.
+    async fn turned_away(&self, device: &DeviceId, task: &Task<'_>, by: &By, code: Code) -> Effects {
+        self.record_refusal(task.about(self.refusal(task.refusal_kind(), by, Some(device), code))).await;
+        Effects::refused(task, code)
     }
 
     async fn status(&self, client: &VerifiedClient) -> Result<CertificateStatus, StoreError> {
@@ -213,7 +236,7 @@ impl<S: Store> Run<'_, S> {
                 Output::Refuse(code) => effects.verdict = Some(Err(code)),
                 Output::Done(result) => {
                     if let Err(code) = result {
-                        self.refused(code).await;
+                        self.refused(code, effects.outcome).await;
                     }
                     effects.verdict = Some(result);
                 }
@@ -236,8 +259,9 @@ impl<S: Store> Run<'_, S> {
                 Output::Persist(change) => {
                     let transaction = transaction(&self.row, &change, self.by, self.now);
                     let persisted = self.persist(transaction, effects.persisted).await?;
-                    effects.persisted |= persisted;
-                    let input = if persisted { Input::Persisted } else { Input::PersistFailed };
+                    effects.persisted |= persisted == Persisted::Yes;
+                    effects.outcome = persisted;
+                    let input = if persisted == Persisted::Yes { Input::Persisted } else { Input::PersistFailed };
                     registrar.handle_input(self.now, input);
                 }
                 Output::Send(bytes) => effects.replies.push(bytes.to_vec()),
@@ -245,7 +269,7 @@ impl<S: Store> Run<'_, S> {
                 Output::SendBundle => effects.reply(&Down::Bundle { signed: &self.context.bundle }),
                 Output::Notify(bytes) => effects.notices.push(bytes.to_vec()),
                 Output::Cut(code) => effects.cut = Some(code),
-                Output::Event(Event::Refused(code)) => self.refused(code).await,
+                Output::Event(Event::Refused(code)) => self.refused(code, effects.outcome).await,
                 Output::Event(event) => tracing::warn!(event = event.name(), "an event without a change"),
             }
         }
@@ -253,13 +277,17 @@ impl<S: Store> Run<'_, S> {
     }
 
     /// Whether it is durable. [`Overtaken`] when the decision has to be made anew.
-    async fn persist(&mut self, transaction: store::Transaction, persisted_before: bool) -> Result<bool, Overtaken> {
+    async fn persist(
+        &mut self,
+        transaction: store::Transaction,
+        persisted_before: bool,
+    ) -> Result<Persisted, Overtaken> {
         match apply_until_known(&*self.registrars.store, transaction).await {
             Ok(applied) => {
                 if let Some(version) = applied.version(0) {
                     self.row.version = version;
                 }
-                Ok(true)
+                Ok(Persisted::Yes)
             }
             // The row was changed, or the key certified for somebody else, after it was read: look again.
             Err(StoreError::Conflict | StoreError::Refused(Refusal::KeyTaken | Refusal::SerialTaken))
@@ -269,7 +297,7 @@ impl<S: Store> Run<'_, S> {
             }
             Err(error) => {
                 tracing::error!(%error, device = %self.row.id(), "a change could not be stored");
-                Ok(false)
+                Ok(if error == StoreError::Unknown { Persisted::Unknown } else { Persisted::No })
             }
         }
     }
@@ -285,7 +313,7 @@ impl<S: Store> Run<'_, S> {
             Ok(der) => Some(der),
             Err(error) => {
                 tracing::error!(%error, device = %self.row.id(), "no certificate was issued");
-                self.refused(Code::Unavailable).await;
+                self.refused(Code::Unavailable, Persisted::No).await;
                 None
             }
         }
@@ -305,12 +333,10 @@ impl<S: Store> Run<'_, S> {
         }
     }
 
-    async fn refused(&self, code: Code) {
+    async fn refused(&self, code: Code, outcome: Persisted) {
         let event = self.registrars.refusal(self.task.refusal_kind(), self.by, Some(self.row.id()), code);
-        let event = match self.task {
-            Task::Arrived { client } | Task::Message { client, .. } => event.serial(client.serial()),
-            Task::Act(act) => event.detail("act", act_name(*act)),
-        };
+        let event = self.task.about(event);
+        let event = if outcome == Persisted::Unknown { event.detail("outcome", "unknown") } else { event };
         self.registrars.record_refusal(event).await;
     }
 }

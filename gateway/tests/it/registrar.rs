@@ -1,11 +1,13 @@
 //! The registrar's shell over a real store with real certificates.
 
-use muster_gateway::audit::{Actor, verify_store};
-use muster_gateway::registrar::{BURST, By};
-use muster_gateway::store::{Faults, FaultyStore, Role, SqliteStore, Store};
+use muster_gateway::admin::{AuditFilter, Caller};
+use muster_gateway::audit::{Actor, AuditKind, verify_store};
+use muster_gateway::registrar::{BURST, By, REFILL_SECS};
+use muster_gateway::store::{Change, Faults, FaultyStore, NewDevice, Role, SqliteStore, Store, Transaction};
 use muster_issuing::KeyPair;
 use muster_protocol::message::Up;
 use muster_protocol::pki::chain::VerifiedClient;
+use muster_protocol::pki::key::KeyFingerprint;
 use muster_protocol::registrar::{Act, Reason, Standing};
 use muster_protocol::topic::Channel;
 use muster_protocol::{Code, Identity};
@@ -210,10 +212,10 @@ async fn arrivals_are_refused_by_the_registry() {
     }
     assert_eq!(
         world.registrars.operate(&device.id(), Act::Resume, &local()).await,
-        Err(Code::DeviceRetired),
+        Err(Code::DeviceRetired.into()),
         "retired is final"
     );
-    assert_eq!(world.registrars.operate(&id("nobody"), Act::Rotate, &local()).await, Err(Code::DeviceUnknown));
+    assert_eq!(world.registrars.operate(&id("nobody"), Act::Rotate, &local()).await, Err(Code::DeviceUnknown.into()));
 }
 
 #[tokio::test]
@@ -372,4 +374,69 @@ async fn invariants(store: &SqliteStore, device: &Device) {
         assert_eq!(certificate.withdrawn.is_none(), held.contains(&certificate.serial), "{certificate:?}");
     }
     assert!(held.iter().all(|serial| certificates.iter().any(|certificate| certificate.serial == *serial)));
+}
+
+#[tokio::test]
+async fn arrivals_beyond_the_line_are_in_the_audit_and_do_not_fill_it() {
+    let world = World::new();
+    let device = world.factory.device("pump-1");
+    world.admit(&[&device]).await;
+    let client = world.by_idevid(&device);
+    let crowd = futures_util::future::join_all((0..100).map(|_| world.registrars.arrived(&client, peer()))).await;
+    let busy = crowd.iter().filter(|verdict| **verdict == Err(Code::SessionBusy)).count();
+    assert_eq!((busy, crowd.iter().filter(|verdict| verdict.is_ok()).count()), (68, 32));
+    let recorded = world.history(&device.id()).await;
+    let refused = recorded.iter().filter(|kind| *kind == "handshake.refused").count();
+    assert_eq!(refused, BURST as usize, "{recorded:?}");
+    // When there is room again, the next one says how many were not written down.
+    world.pass(REFILL_SECS);
+    world.registrars.operate(&device.id(), Act::Suspend(None), &local()).await.unwrap();
+    assert_eq!(world.registrars.arrived(&client, peer()).await, Err(Code::DeviceSuspended));
+    let filter = AuditFilter { kind: AuditKind::HandshakeRefused.into(), limit: Some(1), ..AuditFilter::default() };
+    let last = world.operations.audit(&Caller::local(), filter).await.unwrap().items.remove(0);
+    assert_eq!((last.code, last.details["withheld"].as_str()), (Some(Code::DeviceSuspended), "48"));
+    assert_eq!(last.serial.as_ref(), Some(client.serial()));
+}
+
+#[tokio::test]
+async fn an_act_on_an_unknown_device_is_in_the_audit_and_many_do_not_fill_it() {
+    let world = World::new();
+    for _ in 0..50 {
+        let error = world.operations.rotate(&Caller::local(), &id("nobody")).await.unwrap_err();
+        assert_eq!(error.code, Code::DeviceUnknown.name());
+    }
+    let filter = AuditFilter { kind: AuditKind::OperatorRefused.into(), limit: Some(1000), ..AuditFilter::default() };
+    let records = world.operations.audit(&Caller::local(), filter).await.unwrap().items;
+    assert_eq!(records.len(), BURST as usize);
+    let first = &records[0];
+    assert_eq!((first.code, first.actor.as_str()), (Some(Code::DeviceUnknown), "local"));
+    assert_eq!((first.device.as_ref(), first.details["act"].as_str()), (Some(&id("nobody")), "rotate"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_act_whose_outcome_stays_open_does_not_say_that_nothing_was_changed() {
+    let faults = Faults { unknown_per_mille: 1000, ..Faults::NONE };
+    let world = World::with(|store| FaultyStore::new(store, 7, faults));
+    let new = NewDevice {
+        device: id("pump-1"),
+        idevid: KeyFingerprint([1; 32]),
+        product: String::new(),
+        lot: String::new(),
+        manifest: None,
+        at: world.now(),
+    };
+    world.store().inner().apply(Transaction::new(vec![Change::InsertDevice(new)])).await.unwrap();
+    let error = world.operations.suspend(&Caller::local(), &id("pump-1"), None).await.unwrap_err();
+    assert_eq!(error.code, "store.outcome_unknown");
+    assert!(error.message.contains("pump-1") && error.message.contains("not known"), "{}", error.message);
+    assert!(!error.hint.unwrap().contains("nothing was changed"));
+    // One of the eight attempts was applied, in this world: the text was right not to deny it.
+    let standing = world.store().inner().device(&id("pump-1")).await.unwrap().unwrap().record.standing;
+    assert_eq!(standing, Standing::Suspended);
+
+    let faults = Faults { unavailable_per_mille: 1000, ..Faults::NONE };
+    let world = World::with(|store| FaultyStore::new(store, 7, faults));
+    let error = world.operations.suspend(&Caller::local(), &id("pump-1"), None).await.unwrap_err();
+    assert_eq!(error.code, Code::Unavailable.name());
+    assert!(error.hint.unwrap().contains("nothing was changed"));
 }

@@ -148,12 +148,21 @@ impl<S: Store> Operations<S> {
 
     async fn act(&self, caller: &Caller, id: &DeviceId, name: &'static str, act: Act) -> OperationResult<Acted> {
         self.allow(caller, OperatorRole::Operator, name).await?;
-        self.registrars.operate(id, act, caller.by()).await.map_err(|code| match code {
-            Code::DeviceUnknown => unknown(id),
-            code => OperationError { message: format!("{id}: {}", OperationError::from(code).message), ..code.into() },
+        self.registrars.operate(id, act, caller.by()).await.map_err(|error| match error {
+            ActError::Refused(Code::DeviceUnknown) => unknown(id),
+            error => {
+                let error = OperationError::from(error);
+                OperationError { message: format!("{id}: {}", error.message), ..error }
+            }
         })?;
         let device = self.store().device(id).await?.ok_or_else(|| unknown(id))?;
         let act = name.strip_prefix("device ").unwrap_or(name).to_owned();
+        let device = self.store().device(id).await.map_err(|error| {
+            tracing::error!(%error, device = %id, "a device cannot be read after an act");
+            OperationError::gateway(format!("{id}: {act} was done, but where the device stands now cannot be read"))
+                .hint("see the gateway's log; the act need not be repeated")
+        })?;
+        let device = device.ok_or_else(|| unknown(id))?;
         Ok(Acted { v: VERSION, device: id.clone(), act, standing: device.record.standing })
     }
 
