@@ -13,6 +13,7 @@ mod status;
 pub use audit::{AuditVerified, AuditView};
 pub use device::{
     Acted, CertificateStanding, CertificateView, DeviceDetails, DeviceRow, Part, SessionView, TelemetryView,
+    TooLongView,
 };
 pub use registry::{FactoryCaAdded, FactoryCaView, Imported, IssuedView, ManifestView, OperatorView, ServiceView};
 pub use status::{ExpiryInterval, ExpiryView, OwnCertificateView, SessionsView, StatusView, StoreView};

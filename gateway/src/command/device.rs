@@ -12,7 +12,7 @@ use super::table::{fill, record, time, time_or_dash};
 use super::{Place, name, reason};
 use crate::admin::DeviceFilter;
 use crate::admin::request::Request;
-use crate::admin::view::{Acted, AuditView, DeviceDetails, DeviceRow, Rows};
+use crate::admin::view::{Acted, AuditView, DeviceDetails, DeviceRow, ExpiryView, Rows, TooLongView};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Device {
@@ -223,6 +223,10 @@ pub(super) fn line(record: &AuditView) -> String {
 }
 
 fn standing(text: &str) -> Result<Standing, String> {
+    if let Some(TooLongView { at, bytes, bytes_max }) = device.telemetry_too_long {
+        let most = format!("{bytes_max} bytes are kept at most (telemetry.keep_bytes_max)");
+        field("not kept", &format!("the last telemetry, {bytes} bytes at {}: {most}", time(at)));
+    }
     let names = Standing::ALL.map(Standing::name).join(", ");
     Standing::from_name(text).ok_or_else(|| format!("the standings are {names}"))
 }

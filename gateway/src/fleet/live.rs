@@ -18,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 use super::telemetry::LastTelemetry;
 use crate::config;
 use crate::mqtt::{Delivered, QoS, Router, Version};
-use crate::registrar::{LiveSession, SessionCounts, Sessions, Telemetry};
+use crate::registrar::{LiveSession, SessionCounts, Sessions, Telemetry, TooLong};
 use crate::store::Service;
 use crate::tls::record::role_name;
 
@@ -174,6 +174,10 @@ impl Sessions for LiveSessions {
 
     fn telemetry(&self, device: &DeviceId) -> Option<Telemetry> {
         self.telemetry.of(device)
+    }
+
+    fn telemetry_too_long(&self, device: &DeviceId) -> Option<TooLong> {
+        self.telemetry.too_long(device)
     }
 }
 

@@ -23,10 +23,26 @@ pub trait Sessions: Send + Sync + 'static {
         None
     }
 
+    /// That the device's last telemetry was too long to be kept.
+    fn telemetry_too_long(&self, _device: &DeviceId) -> Option<TooLong> {
+        None
+    }
+
     /// The device's last telemetry, as it sent it: hostile text.
     fn telemetry(&self, _device: &DeviceId) -> Option<Telemetry> {
         None
     }
+}
+
+/// A message that was longer than what is kept. Not a word of it was.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct TooLong {
+    /// When it came.
+    pub at: UnixTime,
+    /// How long it was.
+    pub bytes: usize,
+    /// How long it might have been.
+    pub bytes_max: usize,
 }
 
 /// A live session.

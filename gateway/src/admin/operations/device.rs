@@ -101,6 +101,7 @@ impl<S: Store> Operations<S> {
                 at: telemetry.at.into(),
                 text: String::from_utf8_lossy(&telemetry.payload).into_owned(),
             }),
+            telemetry_too_long: self.registrars.sessions().telemetry_too_long(id).map(Into::into),
             history,
             refusals: refusals.into_iter().take(REFUSALS_SHOWN).collect(),
         })
@@ -155,7 +156,6 @@ impl<S: Store> Operations<S> {
                 OperationError { message: format!("{id}: {}", error.message), ..error }
             }
         })?;
-        let device = self.store().device(id).await?.ok_or_else(|| unknown(id))?;
         let act = name.strip_prefix("device ").unwrap_or(name).to_owned();
         let device = self.store().device(id).await.map_err(|error| {
             tracing::error!(%error, device = %id, "a device cannot be read after an act");

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::AuditView;
 use crate::admin::instant::Instant;
+use crate::registrar::TooLong;
 use crate::store::{Certificate, Device};
 
 /// A device in a list.
@@ -79,6 +80,9 @@ pub struct DeviceDetails {
     pub sessions: Vec<SessionView>,
     /// What it said of itself last.
     pub telemetry: Option<TelemetryView>,
+    /// That its last message of telemetry was too long to be kept; what stands in `telemetry` is older.
+    #[serde(default)]
+    pub telemetry_too_long: Option<TooLongView>,
     /// What happened to it, newest first.
     pub history: Vec<AuditView>,
     /// What it was refused lately, newest first.
@@ -202,6 +206,23 @@ pub struct TelemetryView {
     pub at: Instant,
     /// The payload, what is no UTF-8 replaced.
     pub text: String,
+}
+
+/// A message of telemetry that was too long to be kept.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct TooLongView {
+    /// When it came.
+    pub at: Instant,
+    /// How long it was.
+    pub bytes: usize,
+    /// How long it might have been: `telemetry.keep_bytes_max`.
+    pub bytes_max: usize,
+}
+
+impl From<TooLong> for TooLongView {
+    fn from(message: TooLong) -> Self {
+        Self { at: message.at.into(), bytes: message.bytes, bytes_max: message.bytes_max }
+    }
 }
 
 /// What an act came to.
