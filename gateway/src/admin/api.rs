@@ -69,6 +69,7 @@ pub fn router<S: Store>(operations: Arc<Operations<S>>) -> Router {
         .route("/operators/{name}", delete(remove_operator))
         .route("/audit", get(audit))
         .route("/audit/verify", get(audit_verify))
+        .route("/expiry", get(expiry))
         .route("/status", get(status))
         .fallback(nothing_here)
         .method_not_allowed_fallback(wrong_method)
@@ -313,6 +314,10 @@ async fn audit_verify<S: Store>(State(operations): Shared<S>, Extension(caller):
 
 async fn status<S: Store>(State(operations): Shared<S>, Extension(caller): Extension<Caller>) -> Response {
     answer(operations.status(&caller).await)
+}
+
+async fn expiry<S: Store>(State(operations): Shared<S>, Extension(caller): Extension<Caller>) -> Response {
+    answer(operations.expiry(&caller).await)
 }
 
 async fn nothing_here() -> Response {

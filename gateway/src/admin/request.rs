@@ -22,6 +22,8 @@ pub enum Request {
         /// Which.
         device: DeviceId,
     },
+    /// How many devices' certificates expire when.
+    Expiry,
     /// Has a device make a new key.
     DeviceRotate {
         /// Which.
@@ -107,6 +109,7 @@ impl Request {
         match self {
             Self::DeviceList(filter) => value(operations.devices(caller, filter).await),
             Self::DeviceShow { device } => value(operations.device(caller, &device).await),
+            Self::Expiry => value(operations.expiry(caller).await),
             Self::DeviceRotate { device } => value(operations.rotate(caller, &device).await),
             Self::DeviceSuspend { device, reason } => value(operations.suspend(caller, &device, reason).await),
             Self::DeviceResume { device } => value(operations.resume(caller, &device).await),

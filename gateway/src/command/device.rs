@@ -1,4 +1,4 @@
-//! `device list|show|rotate|suspend|resume|revoke|retire`.
+//! `device list|show|expiry|rotate|suspend|resume|revoke|retire`.
 
 use std::fmt::Write as _;
 
@@ -20,6 +20,8 @@ pub(super) enum Device {
     List(List),
     /// Show everything about one device
     Show(One),
+    /// Count the devices whose certificates expire within days, weeks, months
+    Expiry(Expiry),
     /// Have a device make a new key and certificate
     Rotate(One),
     /// Keep a device out for now; its session is cut
@@ -48,6 +50,12 @@ pub(super) struct List {
     /// How many at most
     #[arg(long, value_name = "N", default_value_t = 50, value_parser = clap::value_parser!(u16).range(1..=1000))]
     limit: u16,
+}
+
+#[derive(Args, Debug)]
+pub(super) struct Expiry {
+    #[command(flatten)]
+    place: Place,
 }
 
 #[derive(Args, Debug)]
@@ -92,6 +100,7 @@ impl Device {
         match self {
             Self::List(list) => list.act(output),
             Self::Show(one) => show(&one, output),
+            Self::Expiry(expiry) => expiry.act(output),
             Self::Rotate(one) => one.ask(output, |device| Request::DeviceRotate { device }, "rotation ordered"),
             Self::Suspend(Suspend { one, reason }) => {
                 one.ask(output, |device| Request::DeviceSuspend { device, reason }, "suspended")
@@ -134,6 +143,19 @@ impl List {
             output.note(format_args!("more: add --after {next}"));
         }
         Ok(())
+    }
+}
+
+impl Expiry {
+    fn act(self, output: &Output) -> Result<(), Failure> {
+        let expiry: ExpiryView = self.place.open()?.ask(Request::Expiry)?;
+        record(output, &expiry, || {
+            let mut text = format!("{:<12}{:>10}", "WITHIN", "DEVICES");
+            for interval in &expiry.intervals {
+                let _ = write!(text, "\n{:<12}{:>10}", interval.within, interval.devices);
+            }
+            text
+        })
     }
 }
 
@@ -201,6 +223,10 @@ fn summary(device: &DeviceDetails) -> String {
     if let Some(telemetry) = &device.telemetry {
         field("telemetry", &format!("{} at {}", telemetry.text, time(telemetry.at)));
     }
+    if let Some(TooLongView { at, bytes, bytes_max }) = device.telemetry_too_long {
+        let most = format!("{bytes_max} bytes are kept at most (telemetry.keep_bytes_max)");
+        field("not kept", &format!("the last telemetry, {bytes} bytes at {}: {most}", time(at)));
+    }
     text
 }
 
@@ -223,10 +249,6 @@ pub(super) fn line(record: &AuditView) -> String {
 }
 
 fn standing(text: &str) -> Result<Standing, String> {
-    if let Some(TooLongView { at, bytes, bytes_max }) = device.telemetry_too_long {
-        let most = format!("{bytes_max} bytes are kept at most (telemetry.keep_bytes_max)");
-        field("not kept", &format!("the last telemetry, {bytes} bytes at {}: {most}", time(at)));
-    }
     let names = Standing::ALL.map(Standing::name).join(", ");
     Standing::from_name(text).ok_or_else(|| format!("the standings are {names}"))
 }

@@ -1,22 +1,10 @@
 //! The expiry histogram: bars as SVG, drawn here, with the same numbers as a table for those who do not see bars.
 
-use muster_protocol::UnixTime;
-
 use crate::admin::view::ExpiryView;
 
-const DAY_SECS: u64 = 86_400;
 const BAR_WIDTH: u64 = 72;
 const GAP: u64 = 12;
 const HEIGHT: u64 = 96;
-
-/// Edges from now on, in days, and how the interval before each is called.
-const EDGES: [(u64, &str); 7] =
-    [(0, "expired"), (1, "1 day"), (3, "3 days"), (7, "7 days"), (30, "30 days"), (90, "90 days"), (365, "1 year")];
-
-/// The times at which the intervals meet.
-pub(super) fn edges(now: UnixTime) -> Vec<UnixTime> {
-    EDGES.iter().map(|(days, _)| now.plus_secs(days * DAY_SECS)).collect()
-}
 
 /// One bar.
 pub(super) struct Bar {
@@ -41,16 +29,15 @@ pub(super) struct Histogram {
 impl Histogram {
     pub(super) fn of(expiry: &ExpiryView) -> Self {
         let most = expiry.intervals.iter().map(|interval| interval.devices).max().unwrap_or(0).max(1);
-        let labels = EDGES.iter().map(|(_, label)| (*label).to_owned()).chain(["later".to_owned()]);
         let bars: Vec<Bar> = expiry
             .intervals
             .iter()
-            .zip(labels)
             .zip(0_u64..)
-            .map(|((interval, label), index)| {
+            .map(|(interval, index)| {
                 // A bar of one device among a million is still a bar.
                 let height = if interval.devices == 0 { 0 } else { (interval.devices * HEIGHT / most).max(2) };
                 let x = index * (BAR_WIDTH + GAP);
+                let label = interval.within.clone();
                 Bar { label, devices: interval.devices, x, middle: x + BAR_WIDTH / 2, y: 16 + HEIGHT - height, height }
             })
             .collect();
@@ -67,7 +54,8 @@ mod tests {
     use crate::admin::view::ExpiryInterval;
 
     fn expiry(devices: &[u64]) -> ExpiryView {
-        let interval = |devices: &u64| ExpiryInterval { from: None, until: None, devices: *devices };
+        let interval =
+            |devices: &u64| ExpiryInterval { within: String::new(), from: None, until: None, devices: *devices };
         ExpiryView { v: 1, intervals: devices.iter().map(interval).collect() }
     }
 
@@ -78,7 +66,7 @@ mod tests {
         assert_eq!(heights, [0, 2, HEIGHT / 2, HEIGHT, 0, 0, 0, 0]);
         assert!(drawn.bars.iter().all(|bar| bar.y + bar.height == drawn.base));
         assert_eq!(drawn.devices, 1_500_001);
-        assert_eq!(drawn.bars.len(), edges(UnixTime(0)).len() + 1);
+        assert_eq!(drawn.bars.len(), 8);
     }
 
     #[test]

@@ -64,8 +64,7 @@ async fn fleet_page<S: Store>(shared: &Shared<S>, caller: &Caller, form: FleetFo
     };
     let is_first = filter.after.is_none();
     let page = shared.operations.devices(caller, filter).await?;
-    let now = shared.operations.registrars().clock().now();
-    let expiry = shared.operations.expiry(caller, &edges(now)).await?;
+    let expiry = shared.operations.expiry(caller).await?;
     Ok(view::Fleet {
         frame: view::Frame::of(Some(caller), "Fleet"),
         search,

@@ -214,6 +214,7 @@ fn people_get_tables_and_sentences() {
     assert_eq!(say("device resume pump-1"), "pump-1: resumed; it is expected\n");
     assert!(say("device show pump-1").contains("device.suspended"));
     assert!(say("status").contains("fleet acme: stopped"));
+    assert!(say("device expiry").starts_with("WITHIN         DEVICES\nexpired              0\n1 day "));
     assert!(say("audit tail").contains("manifest.imported"));
     assert!(say("audit verify").contains("records hold"));
 }
@@ -237,9 +238,9 @@ fn wrong_usage_is_two_and_a_gateway_that_is_not_there_is_no_success() {
         "operator issue ada --out OUT",
         "audit",
         "audit tail --limit many",
-        "status --junk",
         "audit tail --kind handshakes",
         "device expiry pump-1",
+        "status --junk",
     ] {
         assert_eq!(place.run(&format!("{line} --dir DIR")).0, Exit::Usage, "{line}");
     }

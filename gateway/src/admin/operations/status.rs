@@ -11,7 +11,7 @@ use crate::admin::caller::Caller;
 use crate::admin::view::{
     ExpiryInterval, ExpiryView, OwnCertificateView, SessionsView, StatusView, StoreView, VERSION,
 };
-use crate::store::{Counts, FactoryCa, HISTOGRAM_EDGES_MAX, OperatorRole, Store, StoreError};
+use crate::store::{Counts, FactoryCa, OperatorRole, Store, StoreError};
 
 impl<S: Store> Operations<S> {
     /// How the gateway is. Answers also when the store does not, and says so.
@@ -52,17 +52,21 @@ impl<S: Store> Operations<S> {
         })
     }
 
-    /// How many devices' certificates expire between each two of `edges`, which rise.
+    /// How many devices' certificates have expired, expire within a day, within three, and so on.
     ///
     /// # Errors
     /// When the store does not answer.
-    pub async fn expiry(&self, caller: &Caller, edges: &[UnixTime]) -> OperationResult<ExpiryView> {
-        self.allow(caller, OperatorRole::Viewer, "status").await?;
-        let edges = edges.get(..edges.len().min(HISTOGRAM_EDGES_MAX)).unwrap_or_default();
-        let counts = self.store().expiry_histogram(edges).await?;
-        let starts = std::iter::once(None).chain(edges.iter().copied().map(Some));
-        let ends = edges.iter().copied().map(Some).chain(std::iter::once(None));
-        let intervals = counts.into_iter().zip(starts.zip(ends)).map(|(devices, (from, until))| ExpiryInterval {
+    pub async fn expiry(&self, caller: &Caller) -> OperationResult<ExpiryView> {
+        self.allow(caller, OperatorRole::Viewer, "device expiry").await?;
+        let now = self.now();
+        let edges = EXPIRY_EDGES.map(|(days, _)| now.plus_secs(days * DAY_SECS));
+        let counts = self.store().expiry_histogram(&edges).await?;
+        let names = EXPIRY_EDGES.map(|(_, name)| name).into_iter().chain(["later"]);
+        let starts = std::iter::once(None).chain(edges.map(Some));
+        let ends = edges.map(Some).into_iter().chain(std::iter::once(None));
+        let intervals = counts.into_iter().zip(names.zip(starts.zip(ends)));
+        let intervals = intervals.map(|(devices, (within, (from, until)))| ExpiryInterval {
+            within: within.to_owned(),
             from: from.map(Into::into),
             until: until.map(Into::into),
             devices,
@@ -110,3 +114,7 @@ pub(super) fn subject(certificate: &Certificate<'_>, otherwise: &str) -> String 
 
 /// The store takes 256 bytes; a character has four at most.
 const SUBJECT_CHARS_MAX: usize = 64;
+const DAY_SECS: u64 = 86_400;
+/// Where the intervals of the expiry histogram meet, in days from now, and how the one before each is called.
+const EXPIRY_EDGES: [(u64, &str); 7] =
+    [(0, "expired"), (1, "1 day"), (3, "3 days"), (7, "7 days"), (30, "30 days"), (90, "90 days"), (365, "1 year")];

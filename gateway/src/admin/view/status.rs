@@ -82,6 +82,8 @@ pub struct ExpiryView {
 /// Devices whose current certificate expires in an interval.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub struct ExpiryInterval {
+    /// What people call it: `expired`, `7 days` (and not sooner than the interval before), `later`.
+    pub within: String,
     /// From then on, included; absent: from the beginning.
     pub from: Option<Instant>,
     /// Until then, not included; absent: without end.
