@@ -10,19 +10,23 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Redirect, Response};
 use axum::{Extension, http};
 use muster_protocol::registrar::Reason;
-use muster_protocol::{Code, DeviceId};
+use muster_protocol::{Code, DeviceId, UnixTime};
 use serde::Deserialize;
 
 use super::{Console, Shared, refused, rendered, view};
 use crate::admin::api::check_origin;
 use crate::admin::operations::OperationResult;
-use crate::admin::view::Acted;
+use crate::admin::view::{Acted, DeviceDetails};
 use crate::admin::{Caller, OperationError};
+use crate::audit::AuditKind;
 use crate::store::{OperatorRole, Store};
+
+/// How long a page says that something was just done.
+const DONE_SHOWN_SECS: u64 = 300;
 
 /// An act, as it stands in the address.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-enum Act {
+pub(super) enum Act {
     Rotate,
     Suspend,
     Resume,
@@ -31,7 +35,7 @@ enum Act {
 }
 
 impl Act {
-    fn from_name(name: &str) -> OperationResult<Self> {
+    pub(super) fn from_name(name: &str) -> OperationResult<Self> {
         [Self::Rotate, Self::Suspend, Self::Resume, Self::Revoke, Self::Retire]
             .into_iter()
             .find(|act| act.name() == name)
@@ -57,6 +61,30 @@ impl Act {
             Self::Revoke => "device revoke",
             Self::Retire => "device retire",
         }
+    }
+
+    /// What is said when it was just done: only what the audit of the device says too, by this operator, moments ago. The
+    /// address of a page can be written by anybody.
+    pub(super) fn done(self, device: &DeviceDetails, caller: &Caller, now: UnixTime) -> Option<view::Done> {
+        let actor = caller.by().actor.to_string();
+        let record = device.history.iter().find(|record| record.actor == actor)?;
+        let text = match (self, AuditKind::from_name(&record.kind)?) {
+            (Self::Rotate, AuditKind::RotationOrdered) => {
+                "The rotation is ordered. The device makes a new key now, or when it comes back."
+            }
+            (Self::Suspend, AuditKind::DeviceSuspended) => {
+                "The device is suspended. Its session, if it had one, is cut."
+            }
+            (Self::Resume, AuditKind::DeviceResumed) => "The device is resumed and is let in again.",
+            (Self::Resume, AuditKind::DeviceReadmitted) => "The device may enrol anew by its IDevID.",
+            (Self::Revoke, AuditKind::DeviceRevoked) => {
+                "The device is revoked: its certificates are withdrawn, and its session, if it had one, is cut."
+            }
+            (Self::Retire, AuditKind::DeviceRetired) => "The device is retired for good.",
+            _ => return None,
+        };
+        let is_fresh = now.secs_since(record.at.0) < DONE_SHOWN_SECS;
+        is_fresh.then_some(view::Done { text, at: record.at, record: record.seq })
     }
 
     const fn consequence(self) -> &'static str {
@@ -119,7 +147,7 @@ pub(super) async fn act<S: Store>(
 ) -> Response {
     match do_act(&shared, &caller, &id, &act, headers, body).await {
         // Read again: reloading the page does not repeat the act.
-        Ok(acted) => Redirect::to(&format!("/devices/{}", acted.device)).into_response(),
+        Ok(acted) => Redirect::to(&format!("/devices/{}?done={}", acted.device, acted.act)).into_response(),
         Err(error) => refused(Some(&caller), &error),
     }
 }

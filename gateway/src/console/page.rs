@@ -8,10 +8,12 @@ use muster_protocol::registrar::Standing;
 use muster_protocol::{Code, DeviceId};
 use serde::Deserialize;
 
-use super::histogram::{Histogram, edges};
+use super::act::Act;
+use super::histogram::Histogram;
 use super::{Console, Shared, refused, rendered, view};
 use crate::admin::operations::OperationResult;
 use crate::admin::{AuditFilter, Caller, DeviceFilter, OperationError};
+use crate::audit::{AuditKind, Kinds};
 use crate::store::Store;
 
 /// Devices on a page.
@@ -26,13 +28,25 @@ pub(super) struct FleetForm {
     after: String,
 }
 
+/// What a device's page is asked to confirm, after an act.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct DoneForm {
+    done: String,
+}
+
 /// The audit's form.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 pub(super) struct AuditForm {
     device: String,
+    /// A kind, [`EVERYTHING`], or nothing: what people look for.
+    kind: String,
     before: String,
 }
+
+/// Stands in the audit's form for every kind.
+pub(super) const EVERYTHING: &str = "all";
 
 type Asked<T> = Result<Query<T>, QueryRejection>;
 
@@ -40,14 +54,9 @@ pub(super) async fn fleet<S: Store>(
     State(shared): Console<S>,
     Extension(caller): Extension<Caller>,
     form: Asked<FleetForm>,
-    /// A kind, [`EVERYTHING`], or nothing: what people look for.
-    kind: String,
 ) -> Response {
     let page = async { fleet_page(&shared, &caller, taken(form)?).await };
     answered(&caller, page.await)
-/// Stands in the audit's form for every kind.
-pub(super) const EVERYTHING: &str = "all";
-
 }
 
 async fn fleet_page<S: Store>(shared: &Shared<S>, caller: &Caller, form: FleetForm) -> OperationResult<view::Fleet> {
@@ -81,12 +90,16 @@ pub(super) async fn device<S: Store>(
     State(shared): Console<S>,
     Extension(caller): Extension<Caller>,
     Path(id): Path<String>,
+    form: Asked<DoneForm>,
 ) -> Response {
     let page = async {
+        let DoneForm { done } = taken(form)?;
         let id = device_id(&id)?.ok_or_else(|| OperationError::from(Code::DeviceUnknown))?;
         let device = shared.operations.device(&caller, &id).await?;
         let frame = view::Frame::of(Some(&caller), id.to_string());
-        Ok(view::Device { frame: view::Frame { events: format!("/events?device={id}"), ..frame }, device })
+        let now = shared.operations.registrars().clock().now();
+        let done = Act::from_name(&done).ok().and_then(|act| act.done(&device, &caller, now));
+        Ok(view::Device { frame: view::Frame { events: format!("/events?device={id}"), ..frame }, device, done })
     };
     answered(&caller, page.await)
 }

@@ -73,6 +73,15 @@ impl Fleet {
 pub(super) struct Device {
     pub(super) frame: Frame,
     pub(super) device: DeviceDetails,
+    /// What was just done here.
+    pub(super) done: Option<Done>,
+}
+
+/// An act that was just done, as the audit has it.
+pub(super) struct Done {
+    pub(super) text: &'static str,
+    pub(super) at: Instant,
+    pub(super) record: u64,
 }
 
 impl Device {
@@ -114,20 +123,11 @@ pub(super) struct Audit {
     pub(super) frame: Frame,
     pub(super) records: Vec<AuditView>,
     pub(super) device: String,
+    pub(super) kind: String,
     pub(super) next: Option<String>,
     pub(super) is_first: bool,
 }
 
-/// How the gateway is.
-#[derive(Template)]
-#[template(path = "console/status.html")]
-pub(super) struct Status {
-    pub(super) frame: Frame,
-    pub(super) kind: String,
-    pub(super) status: StatusView,
-}
-
-/// Why not, for somebody who gets none of our files.
 impl Audit {
     fn kinds(&self) -> impl Iterator<Item = &'static str> {
         AuditKind::ALL.iter().map(|kind| kind.name())
@@ -138,6 +138,15 @@ impl Audit {
     }
 }
 
+/// How the gateway is.
+#[derive(Template)]
+#[template(path = "console/status.html")]
+pub(super) struct Status {
+    pub(super) frame: Frame,
+    pub(super) status: StatusView,
+}
+
+/// Why not, for somebody who gets none of our files.
 #[derive(Template)]
 #[template(path = "console/stranger.html")]
 pub(super) struct Stranger<'a> {
