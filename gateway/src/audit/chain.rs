@@ -164,7 +164,43 @@ fn ended(end: AuditHead, head: AuditHead) -> Result<(), Broken> {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use muster_protocol::pki::serial::Serial;
+    use muster_protocol::{Code, DeviceId, UnixTime};
+
     use super::*;
+    use crate::audit::{Actor, AuditKind};
+
+    /// The bytes of docs/formats.md: what is stored already never changes.
+    #[test]
+    fn the_page_of_formats_shows_two_records_and_their_links() {
+        let revoked = AuditEvent::new(UnixTime(1_800_000_000), AuditKind::DeviceRevoked, operator("maria"))
+            .device(&name("lamp-000001"))
+            .serial(&Serial::from_random([0x2a; 16]))
+            .peer("192.0.2.7:40000".parse().unwrap())
+            .detail("reason", "key_compromise");
+        let actor = Actor::Device(name("lamp-000001"));
+        let refused = AuditEvent::new(UnixTime(1_800_000_060), AuditKind::HandshakeRefused, actor)
+            .device(&name("lamp-000001"))
+            .code(Code::DeviceRevoked);
+        let (mut head, mut shown) = (AuditHead::EMPTY, String::from("```json\n"));
+        for event in [revoked, refused] {
+            let body = event.to_body().unwrap();
+            head = head.after(&body);
+            shown = format!("{shown}{body}\n{}\n", head.hash);
+            assert_eq!(serde_json::from_str::<AuditEvent>(&body).unwrap(), event);
+        }
+        assert!(include_str!("../../../docs/formats.md").contains(&format!("{shown}```")), "{shown}");
+    }
+
+    fn name(text: &str) -> DeviceId {
+        DeviceId::new(text).unwrap()
+    }
+
+    fn operator(text: &str) -> Actor {
+        Actor::Operator(name(text))
+    }
 
     fn chain(length: u64) -> (Vec<AuditRecord>, AuditHead) {
         let mut head = AuditHead::EMPTY;

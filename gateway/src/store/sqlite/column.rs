@@ -238,6 +238,26 @@ mod tests {
     }
 
     #[test]
+    fn the_page_of_formats_shows_a_record() {
+        let credential = Credential {
+            serial: Serial::from_random([0x2a; 16]),
+            key: KeyFingerprint([0x22; 32]),
+            not_after: UnixTime(1_800_604_800),
+        };
+        let record = DeviceRecord {
+            standing: Standing::Suspended,
+            current: Some(credential),
+            order: Some(3),
+            orders: 3,
+            suspended_from: Some(Standing::Active),
+            reason: Some(Reason::PrivilegeWithdrawn),
+            ..DeviceRecord::expected(DeviceId::new("lamp-000001").unwrap(), KeyFingerprint([0x11; 32]))
+        };
+        let text = record_text(&record).unwrap();
+        assert!(include_str!("../../../../docs/formats.md").contains(&format!("\n{text}\n")), "{text}");
+    }
+
+    #[test]
     fn a_record_of_another_version_is_not_guessed_at() {
         let record = DeviceRecord::expected(DeviceId::new("dev-1").unwrap(), KeyFingerprint([1; 32]));
         let text = record_text(&record).unwrap();
