@@ -7,6 +7,8 @@ mod admin;
 mod command;
 mod config;
 mod edge;
+mod follow;
+mod import;
 mod registrar;
 mod server;
 mod tls;
