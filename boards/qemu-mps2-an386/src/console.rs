@@ -33,24 +33,28 @@ pub(crate) fn decimal(mut number: u32, digits: &mut [u8; 10]) -> &[u8] {
     }
 }
 
-struct Line {
+/// A line that is put together piece by piece.
+pub(crate) struct Line {
     bytes: [u8; LINE_LEN],
     length: usize,
 }
 
 impl Line {
-    fn new() -> Self {
+    /// Empty.
+    pub(crate) fn new() -> Self {
         Self { bytes: [0; LINE_LEN], length: 0 }
     }
 
-    fn push(&mut self, part: &[u8]) {
+    /// Adds a piece.
+    pub(crate) fn push(&mut self, part: &[u8]) {
         // Room is kept for the end of line and the zero behind it.
         let length = part.len().min(LINE_LEN - 2 - self.length);
         self.bytes[self.length..self.length + length].copy_from_slice(&part[..length]);
         self.length += length;
     }
 
-    fn end(mut self) {
+    /// Says it.
+    pub(crate) fn end(mut self) {
         self.bytes[self.length] = b'\n';
         self.bytes[self.length + 1] = 0;
         semihosting::write_console(&self.bytes[..self.length + 2]);

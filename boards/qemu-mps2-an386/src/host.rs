@@ -1,6 +1,8 @@
 //! What the host lends the emulated board: randomness, a wall clock, arguments. Emulation only: a real board has a true
 //! random number generator, perhaps a battery-backed clock, and no arguments.
 
+use muster_agent_nostd::agent::Options;
+use muster_protocol::device::Settings;
 use rand_core::{CryptoRng, RngCore};
 
 use crate::semihosting::{self, File, Mode};
@@ -75,6 +77,28 @@ impl Arguments {
             let digit = digit.is_ascii_digit().then(|| u64::from(digit - b'0'))?;
             number.checked_mul(10)?.checked_add(digit)
         })
+    }
+}
+
+impl Arguments {
+    /// How the agent is set up: as a fleet has it, or as the arguments `telemetry` (seconds) and `pace` (`quick`) say.
+    pub(crate) fn options(&self) -> Options {
+        let mut options = Options::new();
+        if let Some(secs) = self.number(b"telemetry") {
+            options.telemetry_secs = secs as u32;
+        }
+        if self.value(b"pace") == Some(b"quick") {
+            options.settings = Settings {
+                backoff_millis_min: 100,
+                backoff_millis_max: 1_000,
+                operator_backoff_millis_min: 500,
+                operator_backoff_millis_max: 1_000,
+                answer_millis_max: 5_000,
+                trial_pause_millis: 200,
+                ..Settings::default()
+            };
+        }
+        options
     }
 }
 

@@ -2,6 +2,7 @@
 #![no_std]
 #![no_main]
 
+mod app;
 mod console;
 mod executor;
 mod host;
@@ -10,22 +11,28 @@ mod nor;
 mod registers;
 mod semihosting;
 mod stack;
+mod system;
 mod timer;
 mod uart;
 mod vectors;
 
 use embassy_executor::Spawner;
-use embassy_net::tcp::TcpSocket;
-use embassy_net::{Ipv4Address, Runner, Stack, StackResources};
-use embassy_time::Instant;
-use embedded_io_async::Write as _;
-use embedded_storage::nor_flash::{NorFlash as _, ReadNorFlash as _};
+use embassy_futures::select::{Either, select};
+use embassy_net::{Runner, Stack, StackResources};
+use muster_agent_nostd::agent::{Agent, End, Memory};
+use muster_agent_nostd::factory::{self, About, Factory, FlashStore};
+use muster_agent_nostd::net::StackNetwork;
+use muster_agent_nostd::platform::Reset as _;
+use muster_agent_nostd::slots::Slots;
+use muster_protocol::message::factory::Hello;
 use rand_core::RngCore as _;
 use static_cell::{ConstStaticCell, StaticCell};
 
+use crate::app::Program;
 use crate::host::{Arguments, HostEntropy};
 use crate::lan9118::Lan9118;
-use crate::nor::{FileFlash, UNIT, WORD};
+use crate::nor::{FileFlash, FileLock};
+use crate::system::{HostClock, SystemReset};
 use crate::uart::Uart;
 use crate::vectors::STATUS_FAULT;
 
@@ -43,9 +50,9 @@ fn start(spawner: Spawner) {
     driver.start(HARDWARE_ADDRESS);
     let config = embassy_net::Config::dhcpv4(embassy_net::DhcpConfig::default());
     let (stack, runner) = embassy_net::new(driver, config, RESOURCES.init(StackResources::new()), entropy.next_u64());
-    let (Ok(network), Ok(trial)) = (network(runner), trial(stack)) else { semihosting::exit(STATUS_FAULT) };
+    let (Ok(network), Ok(device)) = (network(runner), device(stack, entropy)) else { semihosting::exit(STATUS_FAULT) };
     spawner.spawn(network);
-    spawner.spawn(trial);
+    spawner.spawn(device);
 }
 
 #[embassy_executor::task]
@@ -53,43 +60,75 @@ async fn network(mut runner: Runner<'static, &'static mut Lan9118>) -> ! {
     runner.run().await
 }
 
-/// Shows each part of the board once.
 #[embassy_executor::task]
-async fn trial(stack: Stack<'static>) {
+async fn device(stack: Stack<'static>, mut entropy: HostEntropy) {
+    static MEMORY: ConstStaticCell<Memory> = ConstStaticCell::new(Memory::new());
+    static RECEIVE: ConstStaticCell<[u8; 2560]> = ConstStaticCell::new([0; 2560]);
+    static SEND: ConstStaticCell<[u8; 1536]> = ConstStaticCell::new([0; 1536]);
     let arguments = Arguments::read();
-    let mut flash = match arguments.value(b"flash").map(|name| FileFlash::open(name, UNITS)) {
-        Some(Ok(flash)) => flash,
-        _ => semihosting::exit(STATUS_FAULT),
+    let (mut slots, mut lock) = storage(&arguments);
+    let mut line = Uart::start();
+    let hello = become_device(&mut slots, &mut lock, &mut line, &mut entropy).await;
+    let mut network = StackNetwork::new(stack, RECEIVE.take(), SEND.take());
+    let mut program = Program::default();
+    let agent = Agent {
+        vault: &mut slots,
+        network: &mut network,
+        rng: &mut entropy,
+        clock: HostClock::start(&arguments),
+        app: &mut program,
+        options: arguments.options(),
+    };
+    let ended = match select(agent.run(MEMORY.take()), factory::serve_locked(&mut line, &hello)).await {
+        Either::First(End::Retired | End::Stopped) => 0,
+        _ => STATUS_BROKEN,
+    };
+    semihosting::exit(ended)
+}
+
+/// On a device says at once who it is. A blank board answers the factory on its serial line until it is a device.
+async fn become_device(
+    slots: &mut Slots<FileFlash>,
+    lock: &mut FileLock,
+    line: &mut Uart,
+    entropy: &mut HostEntropy,
+) -> Hello {
+    let mut store = FlashStore::new(slots, lock);
+    let mut factory = Factory::new(about());
+    if let Ok(Some(hello)) = factory.begin(&mut store) {
+        return hello;
+    }
+    console::say(&[b"factory.ready"]);
+    let _ = factory::serve(line, &mut factory, &mut store, entropy).await;
+    console::say_number(b"measured.stack_bytes", stack::used_bytes());
+    SystemReset.reset()
+}
+
+/// The identity partition and its lock, in the file that the argument `flash` names.
+fn storage(arguments: &Arguments) -> (Slots<FileFlash>, FileLock) {
+    let name = arguments.value(b"flash").unwrap_or_default();
+    let (Ok(mut flash), Ok(lock)) = (FileFlash::open(name, UNITS), FileFlash::lock(name, UNITS)) else {
+        semihosting::exit(STATUS_FAULT)
     };
     if let Some(steps) = arguments.number(b"cut") {
-        flash.cut_after(steps as u32, steps as u32);
+        flash.cut_after(steps as u32, arguments.number(b"seed").unwrap_or(1) as u32);
     }
-    // Ones that earlier boots turned to zeroes, a word for each.
-    let mut word = [0; WORD];
-    let boots = (0..UNIT).step_by(WORD).find(|at| flash.read(*at as u32, &mut word).is_ok() && word[0] == 0xff);
-    let boots = boots.unwrap_or(0);
-    let stored = flash.write(boots as u32, &[0; WORD]).is_ok();
-    console::say_number(b"flash.boots", (boots / WORD) as u32);
-    console::say_number(b"flash.stored", u32::from(stored));
-    stack.wait_config_up().await;
-    console::say_number(b"dhcp.millis", Instant::now().as_millis() as u32);
-    let (mut receive, mut transmit) = ([0; 512], [0; 512]);
-    let mut socket = TcpSocket::new(stack, &mut receive, &mut transmit);
-    let port = arguments.number(b"port").unwrap_or(0) as u16;
-    let before = executor::busy_ticks();
-    if socket.connect((Ipv4Address::new(10, 0, 2, 2), port)).await.is_ok() {
-        let mut answer = [0; 32];
-        let sent = socket.write_all(b"hello\n").await.is_ok();
-        let length = if sent { socket.read(&mut answer).await.unwrap_or(0) } else { 0 };
-        console::say(&[b"tcp.answer", &answer[..length]]);
+    match Slots::open(flash, 0) {
+        Ok(slots) => (slots, lock),
+        Err(_) => semihosting::exit(STATUS_FAULT),
     }
-    console::say_number(b"tcp.instructions", executor::busy_ticks().wrapping_sub(before).wrapping_mul(40));
-    let mut uart = Uart::start();
-    let Ok(()) = uart.write_all(b"uart\n").await;
-    console::say_number(b"stack.bytes", stack::used_bytes());
-    console::say_number(b"time.unix_secs", semihosting::time_unix_secs());
-    semihosting::exit(0)
+}
+
+fn about() -> About {
+    About {
+        product: heapless::String::try_from("lamp").unwrap_or_default(),
+        board: heapless::String::try_from(env!("CARGO_PKG_NAME")).unwrap_or_default(),
+        agent: heapless::String::try_from(env!("CARGO_PKG_VERSION")).unwrap_or_default(),
+    }
 }
 
 const HARDWARE_ADDRESS: [u8; 6] = [0x02, 0x4d, 0x53, 0x54, 0x52, 0x01];
+/// Erase units of the identity partition.
 const UNITS: usize = 7;
+/// Exit status of an agent that cannot start from what is stored.
+const STATUS_BROKEN: u8 = 104;

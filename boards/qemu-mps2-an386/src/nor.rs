@@ -2,10 +2,14 @@
 //! zeroes and goes word by word. Every step reaches the file before the next one begins, so a killed emulator leaves
 //! exactly what was done. Emulation only.
 //!
+//! Behind the flash the file has option bytes: one of them locks the first unit, for good, as a chip's write protection
+//! does.
+//!
 //! Power can also be cut by plan: after a number of steps the next one is done in part (of a word some bits, of a unit
 //! some bytes) and the board is off.
 
 use embedded_storage::nor_flash::{ErrorType, NorFlash, NorFlashError, NorFlashErrorKind, ReadNorFlash};
+use muster_agent_nostd::platform::{IdentityLock, LockError};
 
 use crate::console;
 use crate::semihosting::{self, File, HostFailed, Mode};
@@ -43,6 +47,8 @@ pub(crate) enum FlashError {
     Address(NorFlashErrorKind),
     /// A program that would need a zero to become one, or a second program of a word that can be programmed once.
     NotErased,
+    /// In the first unit, which is locked.
+    Protected,
     /// The file would not be read or written.
     Host,
 }
@@ -57,11 +63,24 @@ impl FileFlash {
         let file = File::open(path, Mode::ReadWrite).or_else(|_| File::open(path, Mode::Create))?;
         let mut flash = Self { file, capacity, steps_left: None, chance: 1 };
         let have = flash.file.len();
-        flash.file.seek(have.min(capacity))?;
-        for _ in (have..capacity).step_by(PIECE) {
+        flash.file.seek(have)?;
+        for _ in (have..capacity + PIECE).step_by(PIECE) {
             flash.file.write(&[0xff; PIECE])?;
         }
         Ok(flash)
+    }
+
+    /// The lock of the first unit of the flash in the same file.
+    pub(crate) fn lock(name: &[u8], units: usize) -> Result<FileLock, HostFailed> {
+        Self::open(name, units).map(|flash| FileLock { at: flash.capacity, file: flash.file })
+    }
+
+    /// Whether the option byte forbids this.
+    fn is_protected(&mut self, at: usize) -> Result<bool, FlashError> {
+        let mut option = [0];
+        self.file.seek(self.capacity)?;
+        self.file.read(&mut option)?;
+        Ok(at < UNIT && option != ERASED)
     }
 
     /// Cuts the power in the step after this many; `seed` says what that step leaves.
@@ -107,6 +126,9 @@ impl FileFlash {
     }
 
     fn program_word(&mut self, at: usize, word: &[u8]) -> Result<(), FlashError> {
+        if self.is_protected(at)? {
+            return Err(FlashError::Protected);
+        }
         let mut stored = [0; WORD];
         self.file.seek(at)?;
         self.file.read(&mut stored)?;
@@ -133,6 +155,9 @@ impl FileFlash {
     }
 
     fn erase_unit(&mut self, at: usize) -> Result<(), FlashError> {
+        if self.is_protected(at)? {
+            return Err(FlashError::Protected);
+        }
         let step = self.step();
         let pieces = match step {
             Step::Whole => UNIT / PIECE,
@@ -143,6 +168,25 @@ impl FileFlash {
             self.file.write(&[0xff; PIECE])?;
         }
         if step == Step::Cut { self.power_off() } else { Ok(()) }
+    }
+}
+
+/// The option byte that locks the first unit.
+pub(crate) struct FileLock {
+    file: File,
+    at: usize,
+}
+
+impl IdentityLock for FileLock {
+    fn is_locked(&mut self) -> bool {
+        let mut option = ERASED;
+        let read = self.file.seek(self.at).and_then(|()| self.file.read(&mut option));
+        read.is_err() || option != ERASED
+    }
+
+    fn lock(&mut self) -> Result<(), LockError> {
+        let written = self.file.seek(self.at).and_then(|()| self.file.write(&[0]));
+        written.map_err(|_| LockError)
     }
 }
 
@@ -184,7 +228,7 @@ impl NorFlashError for FlashError {
     fn kind(&self) -> NorFlashErrorKind {
         match self {
             Self::Address(kind) => *kind,
-            Self::NotErased | Self::Host => NorFlashErrorKind::Other,
+            Self::NotErased | Self::Protected | Self::Host => NorFlashErrorKind::Other,
         }
     }
 }
@@ -205,5 +249,7 @@ enum Step {
 const PATH_LEN: usize = 256;
 /// What one write to the file erases.
 const PIECE: usize = 256;
+/// The option byte of an unlocked flash.
+const ERASED: [u8; 1] = [0xff];
 /// Exit status when the power was cut by plan.
 const STATUS_POWER_CUT: u8 = 103;

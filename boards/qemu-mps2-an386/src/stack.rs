@@ -4,11 +4,10 @@ use cortex_m_rt::STACK_PAINT_VALUE;
 
 /// Bytes of stack that have been used since the start.
 pub(crate) fn used_bytes() -> u32 {
-    let bottom = &raw const __sheap;
     let top = &raw const _stack_start;
-    let mut at = bottom;
-    // SAFETY: from the end of the statics to the top of the stack everything is RAM, and aligned to words; below the
-    // stack pointer nobody else writes but interrupts, which only paint over what was painted.
+    let mut at = &raw const _stack_end;
+    // SAFETY: all of the stack's memory is readable and aligned to words; what others write there while it is read only
+    // paints over what was painted.
     while at < top && unsafe { at.read_volatile() } == STACK_PAINT_VALUE {
         // SAFETY: still below the top.
         at = unsafe { at.add(1) };
@@ -16,7 +15,14 @@ pub(crate) fn used_bytes() -> u32 {
     (top as usize - at as usize) as u32
 }
 
+/// Bytes of RAM that statics take.
+pub(crate) fn statics_bytes() -> u32 {
+    (&raw const __sheap as usize - &raw const __sdata as usize) as u32
+}
+
 unsafe extern "C" {
+    static __sdata: u32;
     static __sheap: u32;
+    static _stack_end: u32;
     static _stack_start: u32;
 }

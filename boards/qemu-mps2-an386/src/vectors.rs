@@ -2,7 +2,7 @@
 
 use core::panic::PanicInfo;
 
-use crate::semihosting;
+use crate::{console, semihosting};
 
 unsafe extern "C" {
     fn UART0_RX();
@@ -65,7 +65,9 @@ fn panicked(_: &PanicInfo<'_>) -> ! {
 
 /// A fault of the core.
 #[cortex_m_rt::exception]
-unsafe fn HardFault(_: &cortex_m_rt::ExceptionFrame) -> ! {
+unsafe fn HardFault(frame: &cortex_m_rt::ExceptionFrame) -> ! {
+    console::say_number(b"fault.pc", frame.pc());
+    console::say_number(b"fault.lr", frame.lr());
     semihosting::exit(STATUS_FAULT)
 }
 

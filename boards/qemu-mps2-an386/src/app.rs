@@ -1,0 +1,60 @@
+//! This board's own program: it says on the host's console what the agent tells, and measures the agent on the way.
+
+use embassy_time::Instant;
+use muster_agent_nostd::agent::App;
+use muster_agent_nostd::fmt::Told;
+use muster_agent_nostd::telemetry::Vitals;
+
+use crate::console::{self, Line};
+use crate::{executor, stack};
+
+/// What is measured between two things that the agent tells.
+#[derive(Default)]
+pub(crate) struct Program {
+    dialled_at: Option<u32>,
+}
+
+impl App for Program {
+    fn told(&mut self, told: Told) {
+        let now = executor::busy_ticks();
+        let mut line = Line::new();
+        told.write(&mut |piece| line.push(piece.as_bytes()));
+        line.end();
+        match told {
+            Told::Dialling(_) => self.dialled_at = Some(executor::busy_ticks()),
+            Told::Opened(_) => {
+                if let Some(before) = self.dialled_at.take() {
+                    let ticks = now.wrapping_sub(before);
+                    console::say_number(b"measured.connect_instructions", ticks.wrapping_mul(INSTRUCTIONS_PER_TICK));
+                }
+                console::say_number(b"measured.stack_bytes", stack::used_bytes());
+            }
+            _ => {}
+        }
+    }
+
+    fn command(&mut self, name: &str, payload: &[u8], answer: &mut [u8]) -> Option<usize> {
+        console::say(&[b"command", name.as_bytes(), payload]);
+        // An echo: what a test can wait for at the other end.
+        let length = payload.len().min(answer.len());
+        answer[..length].copy_from_slice(&payload[..length]);
+        Some(length)
+    }
+
+    fn vitals(&mut self) -> Vitals {
+        console::say_number(b"measured.stack_bytes", stack::used_bytes());
+        let busy = u64::from(executor::busy_ticks()) / TICKS_PER_MICRO;
+        let load = busy * 100 / Instant::now().as_micros().max(1);
+        Vitals {
+            load_percent: load.min(100) as u8,
+            memory_used_bytes: stack::statics_bytes() + stack::used_bytes(),
+            memory_total_bytes: RAM_BYTES,
+        }
+    }
+}
+
+/// Under `-icount shift=0` an instruction takes a nanosecond, and a tick 40.
+const INSTRUCTIONS_PER_TICK: u32 = 40;
+const TICKS_PER_MICRO: u64 = 25;
+/// As in `memory.x`.
+const RAM_BYTES: u32 = 64 * 1024;
