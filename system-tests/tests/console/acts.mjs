@@ -13,6 +13,15 @@ const standing = (on, name) => on.locator("#state .standing", { hasText: new Reg
 const session = (on, text) => on.locator("#state dd", { hasText: text }).waitFor();
 const serial = (on) => on.locator("#certificates tr", { hasText: "current" }).locator("code").innerText();
 
+/// What the page says when it was done.
+const done = {
+  rotate: /^Done\. The rotation is ordered\./,
+  suspend: /^Done\. The device is suspended\./,
+  resume: /^Done\. The device (is resumed|may enrol anew)/,
+  revoke: /^Done\. The device is revoked:/,
+  retire: /^Done\. The device is retired for good\./,
+};
+
 /// Follows the link of an act and sends its form.
 async function act(on, name, fill = async () => {}) {
   await on.getByRole("link", { name, exact: true }).click();
@@ -20,12 +29,20 @@ async function act(on, name, fill = async () => {}) {
   await fill(on);
   await on.getByRole("button", { name: new RegExp(`^${name} `) }).click();
   await on.waitForURL(/\/devices\/[^/]+$/);
+  assert.match(await on.locator("#done").innerText(), done[name]);
 }
 
 await open(page, `/devices/${device}`);
 await session(page, "● ldevid");
 await standing(page, "active");
 const enrolled = await serial(page);
+
+// Nobody makes the page say that something was done, let alone say what they like.
+for (const text of ["retire", "suspend", "explode", "%3Cimg%20src%3Dx%20onerror%3Dalert(1)%3E"]) {
+  await open(page, `/devices/${device}?done=${text}`);
+  assert.equal(await page.locator("#done").count(), 0, text);
+  assert.equal(await page.locator("img").count(), 0, text);
+}
 
 // Asked, and not done.
 await page.getByRole("link", { name: "suspend", exact: true }).click();
@@ -48,6 +65,13 @@ await act(page, "resume");
 await standing(page, "active");
 await session(page, "● ldevid");
 assert.equal(await serial(page), rotated, "suspension takes nothing away");
+// It says so of the last act, and of no other one.
+await open(page, `/devices/${device}?done=suspend`);
+assert.equal(await page.locator("#done").count(), 0);
+await open(page, `/devices/${device}?done=resume`);
+await page.locator("#done").waitFor();
+await open(page, `/devices/${device}`);
+assert.equal(await page.locator("#done").count(), 0);
 
 // A revocation has a reason: the form asks for it, and the gateway does.
 await page.getByRole("link", { name: "revoke", exact: true }).click();

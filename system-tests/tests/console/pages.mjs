@@ -65,6 +65,14 @@ assert.equal((await page.goto(`/devices/${id(0)}/revoke`)).status(), 403);
 assert.equal((await gateway("device", "show", id(0))).standing, "active");
 await open(page, "/audit");
 await page.locator("#records code", { hasText: "operator.forbidden" }).first().waitFor();
+assert.equal(await page.locator("#records td", { hasText: "handshake.accepted" }).count(), 0, "left out unless asked for");
+await page.getByRole("combobox").selectOption("handshake.accepted");
+await page.getByRole("button", { name: "Find" }).click();
+await page.locator("#records td", { hasText: "handshake.accepted" }).first().waitFor();
+assert.equal(await page.locator("#records code", { hasText: "operator.forbidden" }).count(), 0);
+await page.getByRole("combobox").selectOption("all");
+await page.getByRole("button", { name: "Find" }).click();
+await page.locator("#records td", { hasText: "handshake.accepted" }).first().waitFor();
 
 // What is not there is said so, as a page.
 for (const address of ["/devices/nobody", "/devices/%3Cscript%3E", "/nothing", `/devices/${id(0)}/explode`]) {
