@@ -120,16 +120,17 @@ impl<'l, S> Gate<'l, S> {
     }
 
     /// Checks a whole payload that is not encrypted, and takes the step in the handshake that the record means.
-    fn check_payload(&mut self, payload: &[u8]) -> Result<(), Breach> {
+    fn check_payload(&mut self, payload: &[u8]) -> Result<(), Fault> {
         match (self.header[0], self.link.phase()) {
             (HANDSHAKE, _) => {
-                server_hello::check(payload, self.suite)?;
+                server_hello::check(payload, self.suite).map_err(Fault::Breach)?;
                 self.link.enter(Phase::Opening);
             }
+            (ALERT, _) => return Err(Fault::Alert(payload.last().copied().unwrap_or_default())),
             (CHANGE_CIPHER_SPEC, _) => {
                 self.has_changed_cipher_spec = true;
                 if payload != [0x01] {
-                    return Err(Breach::RecordType);
+                    return Err(Fault::Breach(Breach::RecordType));
                 }
             }
             (APPLICATION_DATA, Phase::Opening) => self.link.enter(Phase::Flight),
@@ -193,7 +194,10 @@ impl<S: Read> Gate<'_, S> {
             };
             self.progress = Progress::Payload { filled, address: Some(here) };
         }
-        self.check_payload(target).map_err(|breach| self.shut(breach))?;
+        if let Err(fault) = self.check_payload(target) {
+            self.link.fail(fault);
+            return Err(Shut);
+        }
         self.progress = Progress::Header(0);
         Ok(filled)
     }

@@ -52,6 +52,8 @@ impl Phase {
 pub(super) enum Fault {
     /// The peer broke the protocol.
     Breach(Breach),
+    /// The peer answered our ClientHello with an alert of this description.
+    Alert(u8),
     /// The connection ended or broke.
     Broken,
 }

@@ -14,7 +14,7 @@
 //!
 //! One suite (TLS_AES_128_GCM_SHA256), one group (secp256r1), one signature (ecdsa_secp256r1_sha256). Nothing is resumed
 //! and no key is updated. The server's handshake messages have to lie whole in their records, which the gateway keeps
-//! small for clients that offer [`ALPN`].
+//! small for clients that offer [`alpn::SMALL_RECORDS`].
 
 mod alert;
 mod error;
@@ -32,9 +32,9 @@ use core::net::IpAddr;
 use embassy_time::{Instant, with_deadline};
 use embedded_io_async::{Read, Write};
 use embedded_tls::{FlushPolicy, MaxFragmentLength, TlsCipherSuite, TlsConfig, TlsConnection, TlsContext, TlsError};
-use muster_protocol::Code;
 use muster_protocol::limits::{CERTIFICATE_BYTES_MAX, HOST_BYTES_MAX};
 use muster_protocol::pki::{GatewayClock, Signature, VerifiedGateway};
+use muster_protocol::{Code, alpn};
 use rand_core::CryptoRngCore;
 use rustls_pki_types::SignatureVerificationAlgorithm;
 
@@ -55,7 +55,9 @@ pub const READ_RECORD_BYTES: usize = if cfg!(feature = "records-16k") { 16_640 }
 /// Longest record that is written: a client certificate of the longest size, or 1 KiB of content.
 pub const WRITE_RECORD_BYTES: usize = CERTIFICATE_BYTES_MAX + 128;
 /// What the agent offers by ALPN (RFC 7301): a server that knows the first one keeps its records to 2 KiB.
-pub const ALPN: &[&[u8]] = &[muster_protocol::alpn::SMALL_RECORDS, b"mqtt"];
+const ALPN_MQTT: &[&[u8]] = &[alpn::SMALL_RECORDS, b"mqtt"];
+/// The same toward an HTTPS server.
+const ALPN_HTTP: &[&[u8]] = &[alpn::SMALL_RECORDS, b"http/1.1"];
 
 /// Memory of one connection: give it a static place, it is too large for a stack.
 pub struct Buffers {
@@ -124,7 +126,7 @@ where
         credential: Some(credential),
         showing: Showing::NotAsked,
     };
-    records.open(expected.name, &mut provider, deadline).await?;
+    records.open(expected.name, ALPN_MQTT, &mut provider, deadline).await?;
     match (provider.verifier.evidence(), provider.showing) {
         (Some(gateway), Showing::Shown) => Ok((GuardedStream(records), gateway)),
         (_, Showing::KeyFailed) => Err(GuardError::Key),
@@ -153,7 +155,7 @@ where
         credential: None,
         showing: Showing::NotAsked,
     };
-    records.open(name, &mut provider, deadline).await?;
+    records.open(name, ALPN_HTTP, &mut provider, deadline).await?;
     Ok(UnjudgedStream(records))
 }
 
@@ -173,12 +175,18 @@ where
     }
 
     /// Shakes hands until `deadline`. An error leaves no socket behind.
-    async fn open(&mut self, name: &str, provider: &mut Provider<'_, '_>, deadline: Instant) -> Result<(), GuardError> {
+    async fn open(
+        &mut self,
+        name: &str,
+        alpn: &[&[u8]],
+        provider: &mut Provider<'_, '_>,
+        deadline: Instant,
+    ) -> Result<(), GuardError> {
         let Some(tls) = &mut self.tls else { return Err(GuardError::Closed) };
         if name.len() > HOST_BYTES_MAX {
             return Err(GuardError::Misused);
         }
-        let mut config = TlsConfig::new().with_alpn(ALPN);
+        let mut config = TlsConfig::new().with_alpn(alpn);
         if !cfg!(feature = "records-16k") {
             config = config.with_max_fragment_length(MaxFragmentLength::Bits11);
         }
@@ -195,11 +203,9 @@ where
             (_, Some(Code::SessionHandshake), _) => GuardError::Breach(Breach::Flight),
             (_, Some(code), _) => GuardError::GatewayUntrusted(code),
             (_, None, Some(Fault::Breach(breach))) => GuardError::Breach(breach),
+            (_, None, Some(Fault::Alert(description))) => Alert::of(description).as_handshake_error(),
             (_, None, Some(Fault::Broken)) => GuardError::Broken,
             (Err(_), ..) => GuardError::Timeout,
-            (Ok(Err(TlsError::HandshakeAborted(_, description))), ..) => {
-                Alert::of(description as u8).as_handshake_error()
-            }
             (Ok(Err(TlsError::CryptoError)), ..) => GuardError::Breach(Breach::Flight),
             (Ok(Err(TlsError::EncodeError)), ..) => GuardError::Misused,
             (Ok(Err(_)), ..) => GuardError::Breach(Breach::Handshake),

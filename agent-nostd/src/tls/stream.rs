@@ -178,7 +178,7 @@ fn take(mut record: ReadBuffer<'_>, target: &mut [u8]) -> Step {
 fn meaning(fault: Option<Fault>, error: &TlsError) -> GuardError {
     match (fault, error) {
         (Some(Fault::Breach(breach)), _) => GuardError::Breach(breach),
-        (Some(Fault::Broken), _) => GuardError::Broken,
+        (Some(Fault::Broken | Fault::Alert(_)), _) => GuardError::Broken,
         (None, TlsError::CryptoError) => GuardError::Breach(Breach::RecordMac),
         (None, _) => GuardError::Breach(Breach::InnerType),
     }

@@ -1,16 +1,21 @@
 //! One handshake, from an accepted TCP connection to a channel with evidence, or to a refusal that the client can read.
+//!
+//! A client that offers [`alpn::SMALL_RECORDS`] gets records of 2 KiB at most, and the whole encrypted flight in one of
+//! them: firmware has no room for more. All others get the usual 16 KiB.
 
 use std::io;
 use std::net::SocketAddr;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use muster_protocol::Code;
 use muster_protocol::pki::chain::VerifiedClient;
+use muster_protocol::{Code, alpn};
+use rustls::server::{Acceptor, ClientHello};
 use rustls::{Error, ServerConfig};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::time::{timeout, timeout_at};
-use tokio_rustls::TlsAcceptor;
+use tokio_rustls::LazyConfigAcceptor;
 use tokio_rustls::server::TlsStream;
 
 use super::record::{HandshakeRecord, Listener, Negotiated, Verdict, alert_text};
@@ -20,6 +25,7 @@ use super::verifier::{Finding, civil_now, observed};
 #[derive(Clone, Debug)]
 pub struct Handshake {
     config: Arc<ServerConfig>,
+    small: Arc<ServerConfig>,
     listener: Listener,
 }
 
@@ -41,8 +47,30 @@ pub struct Refused<S> {
 impl Handshake {
     /// Handshakes of one listener.
     #[must_use]
-    pub const fn new(config: Arc<ServerConfig>, listener: Listener) -> Self {
-        Self { config, listener }
+    pub fn new(config: Arc<ServerConfig>, listener: Listener) -> Self {
+        let mut small = ServerConfig::clone(&config);
+        small.max_fragment_size = Some(alpn::SMALL_RECORD_BYTES);
+        small.alpn_protocols = vec![alpn::SMALL_RECORDS.to_vec()];
+        Self { config, small: Arc::new(small), listener }
+    }
+
+    fn config_for(&self, hello: &ClientHello<'_>) -> Arc<ServerConfig> {
+        let is_small = hello.alpn().is_some_and(|mut offered| offered.any(|name| name == alpn::SMALL_RECORDS));
+        Arc::clone(if is_small { &self.small } else { &self.config })
+    }
+
+    /// The handshake itself; a failure gives the socket back where it is still there.
+    async fn accept<S>(&self, socket: S) -> Result<TlsStream<S>, (io::Error, Option<S>)>
+    where
+        S: AsyncRead + AsyncWrite + Unpin,
+    {
+        let mut hello = LazyConfigAcceptor::new(Acceptor::default(), socket);
+        let start = match Pin::new(&mut hello).await {
+            Ok(start) => start,
+            Err(error) => return Err((error, hello.take_io())),
+        };
+        let config = self.config_for(&start.client_hello());
+        start.into_stream(config).into_fallible().await.map_err(|(error, socket)| (error, Some(socket)))
     }
 
     /// Shakes hands until `deadline`. The record tells how it ended, in either case; writing it is the caller's.
@@ -56,8 +84,7 @@ impl Handshake {
         S: AsyncRead + AsyncWrite + Unpin,
     {
         let (at, began) = (civil_now(), Instant::now());
-        let accept = TlsAcceptor::from(Arc::clone(&self.config)).accept(socket).into_fallible();
-        let (outcome, finding) = observed(timeout_at(deadline, accept)).await;
+        let (outcome, finding) = observed(timeout_at(deadline, self.accept(socket))).await;
         let mut record = HandshakeRecord { at, duration: began.elapsed(), ..self.record(peer) };
         let outcome = match outcome {
             Ok(Ok(stream)) => {
@@ -76,7 +103,7 @@ impl Handshake {
                 if let Finding::Refused(_, claim) = finding {
                     record.claim = claim;
                 }
-                Err(Refused { socket: Some(socket) })
+                Err(Refused { socket })
             }
             Err(_elapsed) => {
                 record.verdict = Verdict::Refused(Code::SessionTimeout);
