@@ -32,7 +32,7 @@ pub(super) async fn a_transaction_is_applied_whole_or_not_at_all<S: Store>(store
     for bad in [
         Change::InsertCertificate(new_certificate(9, 99)),
         put(active(2), 7),
-        Change::InsertDevice(muster_gateway::store::NewDevice { idevid: super::fixture::idevid(2), ..new_device(4) }),
+        Change::InsertDevice(NewDevice { idevid: idevid(2), ..new_device(4) }),
     ] {
         for position in 0..=good.len() {
             let mut changes = good.clone();
