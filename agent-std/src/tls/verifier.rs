@@ -5,7 +5,7 @@ use std::sync::Mutex;
 use muster_protocol::Code;
 use muster_protocol::pki::{VerifiedGateway, verify_gateway};
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::pki_types::{CertificateDer, ServerName, SignatureVerificationAlgorithm, UnixTime};
 use rustls::{CertificateError, DigitallySignedStruct, Error, SignatureScheme};
 
 use super::{Expected, provider};
@@ -34,7 +34,7 @@ impl GatewayCheck {
     fn judge(&self, chain: &[&[u8]], name: &str) -> Result<VerifiedGateway, Code> {
         let Expected { gateway_cas, clock, .. } = &self.expected;
         let cas: Vec<&[u8]> = gateway_cas.iter().map(Vec::as_slice).collect();
-        verify_gateway(chain, &cas, name, *clock, provider().signature_verification_algorithms.all)
+        verify_gateway(chain, &cas, name, *clock, algorithms())
     }
 }
 
@@ -79,6 +79,14 @@ impl ServerCertVerifier for GatewayCheck {
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
         vec![SignatureScheme::ECDSA_NISTP256_SHA256]
     }
+}
+
+/// ECDSA P-256 with SHA-256 alone, as everywhere in the system: with more of them the same chain would be refused by
+/// another code than the gateway's and the firmware agent's. It is the first of what the scheme stands for.
+fn algorithms() -> &'static [&'static dyn SignatureVerificationAlgorithm] {
+    let mapping = provider().signature_verification_algorithms.mapping;
+    let ours = mapping.iter().find(|(scheme, _)| *scheme == SignatureScheme::ECDSA_NISTP256_SHA256);
+    ours.and_then(|(_, all)| all.get(..1)).unwrap_or_default()
 }
 
 /// rustls chooses the alert that the gateway sees by its own error.
