@@ -10,10 +10,13 @@
 //! | [`seeds`], [`cuts`] | many histories; the power cut at every byte of one life |
 //! | [`invariant`] | what must always hold |
 //! | [`test_pki`] | keys, certificates and bundles for all of it |
+//! | [`corpus`] | good and bad chains for every judge of chains |
+//! | [`rogue`] | hostile TLS servers |
 //! | [`contract`] | what every implementation of a seam must keep |
 
 pub mod board;
 pub mod contract;
+pub mod corpus;
 pub mod cuts;
 mod device_end;
 pub mod event;
@@ -27,6 +30,7 @@ pub mod live;
 pub mod plan;
 pub mod random;
 pub mod registry;
+pub mod rogue;
 pub mod seeds;
 pub mod test_pki;
 pub mod world;
