@@ -4,7 +4,7 @@
 //! device whose trust is out of date. HTTP/1.1 (RFC 9112) as little as that takes: one request, `Connection: close`,
 //! a bounded answer with a Content-Length or up to the end.
 
-use embassy_time::{Duration, Instant, with_deadline, with_timeout};
+use embassy_time::{Duration, Instant, with_deadline};
 use embedded_io_async::{Read, Write};
 use muster_protocol::limits::{GATEWAYS_MAX, TRUST_BUNDLE_BYTES_MAX};
 use rand_core::CryptoRngCore;
@@ -61,9 +61,7 @@ where
         let socket = network.connect(host, port).await.ok()?;
         let mut stream = tls::open_unjudged(socket, tls, host, self.rng, deadline).await.ok()?;
         ask(&mut stream, host, port).await.ok()?;
-        let length = read_answer(&mut stream, head, body).await;
-        let _ = with_timeout(GOODBYE_MAX, stream.close()).await;
-        length
+        read_answer(&mut stream, head, body).await
     }
 }
 
@@ -137,8 +135,6 @@ fn field<'a>(head: &'a str, name: &str) -> Option<&'a str> {
     let mut fields = head.split("\r\n").skip(1).filter_map(|line| line.split_once(':'));
     fields.find(|(field, _)| field.eq_ignore_ascii_case(name)).map(|(_, value)| value.trim())
 }
-
-const GOODBYE_MAX: Duration = Duration::from_millis(200);
 
 #[cfg(test)]
 mod tests {

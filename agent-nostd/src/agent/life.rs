@@ -36,7 +36,7 @@ where
 {
     pub(super) async fn live(&mut self, network: &mut impl Network, memory: &mut Memory) -> Ended {
         let Memory { device, tls, mqtt } = memory;
-        let Some(device) = device else { return Ended::Restart };
+        let (Some(device), Some(tls)) = (device.first_mut(), tls.first_mut()) else { return Ended::Restart };
         let mut wants = self.drain(device, &mut Offline).await;
         let mut idle_until = Instant::MIN;
         loop {

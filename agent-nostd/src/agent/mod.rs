@@ -89,8 +89,10 @@ impl Default for Options {
 
 /// The agent's large buffers. Give it a static place (`ConstStaticCell`): it is too large for a stack.
 pub struct Memory {
-    device: Option<Device>,
-    tls: tls::Buffers,
+    // One or none, from the first boot on. Unlike a value of either, and unlike an `Option`, an empty list is all zeros: so
+    // this lies in `.bss` and costs no flash.
+    device: heapless::Vec<Device, 1>,
+    tls: heapless::Vec<tls::Buffers, 1>,
     mqtt: mqtt::Memory,
 }
 
@@ -98,7 +100,7 @@ impl Memory {
     /// Empty.
     #[must_use]
     pub const fn new() -> Self {
-        Self { device: None, tls: tls::Buffers::new(), mqtt: mqtt::Memory::new() }
+        Self { device: heapless::Vec::new(), tls: heapless::Vec::new(), mqtt: mqtt::Memory::new() }
     }
 }
 

@@ -14,6 +14,7 @@ use crate::fmt::Told;
 use crate::key::{DeviceKey as _, KeyError};
 use crate::platform::Clock;
 use crate::slots::{FactoryItem, SlotError};
+use crate::tls;
 
 use super::trust::Known;
 use super::{App, Source};
@@ -49,7 +50,10 @@ impl From<KeyError> for Fault {
 impl<V: Vault, R, C: Clock, A: App> Running<'_, V, R, C, A> {
     /// Reads records and keys. What cannot be read must not be taken for empty, so a failure here ends the run.
     pub(super) async fn boot(&mut self, memory: &mut Memory) -> Result<(), Fault> {
-        memory.device = None;
+        memory.device.clear();
+        if memory.tls.is_empty() {
+            let _ = memory.tls.push(tls::Buffers::new());
+        }
         let (scratch, spare) = memory.mqtt.scratch();
         if !self.vault.is_sealed()? {
             return Err(Fault::Unprovisioned);
@@ -79,7 +83,8 @@ impl<V: Vault, R, C: Clock, A: App> Running<'_, V, R, C, A> {
         }
         let floor = boot.life.floor.max(boot.built_at);
         let now = clock::now(&mut self.clock, floor);
-        memory.device = Some(Device::boot(boot, now));
+        // There is room: it was cleared.
+        let _ = memory.device.push(Device::boot(boot, now));
         Ok(())
     }
 

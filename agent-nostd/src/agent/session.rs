@@ -5,7 +5,7 @@
 //! file in one, the IDevID's certificate in the other.
 
 use embassy_futures::select::{Either, select};
-use embassy_time::{Duration, Instant, Timer, with_deadline, with_timeout};
+use embassy_time::{Duration, Instant, Timer, with_deadline};
 use embedded_io_async::{ErrorType, Read, Write};
 use muster_protocol::Code;
 use muster_protocol::device::{Credential, Device, Failure, Input};
@@ -117,8 +117,10 @@ where
             }
             Err(end) => (false, Exit::Broken(end)),
         };
+        // MQTT's goodbye was sent where there was one to say; the socket is closed with the stream. TLS's own goodbye adds
+        // nothing to it, and its future would be half of this one.
         drop(client);
-        let _ = with_timeout(GOODBYE_MAX, stream.close()).await;
+        drop(stream);
         match exit {
             Exit::HungUp(wants) => Attempt::Over(After::Wants(wants)),
             Exit::Stop => Attempt::Over(After::Stop),
@@ -347,5 +349,3 @@ fn failure_of_session(end: Broken, mqtt: &mqtt::Memory) -> Failure {
 /// Where commands come, below a device's own topics.
 const COMMANDS: &str = "cmd/";
 const GATEWAYS_MAX: usize = muster_protocol::limits::GATEWAYS_MAX;
-/// How long a goodbye may hold up what comes next.
-const GOODBYE_MAX: Duration = Duration::from_millis(500);
