@@ -71,14 +71,12 @@ impl<F: NorFlash, L: IdentityLock> FactoryStore for FlashStore<'_, F, L> {
             slots.put_factory_item(FactoryItem::Fleet, trust)?;
             slots.put_factory_item(FactoryItem::Certificate, certificate)
         };
-        match attempt(self.slots) {
-            // What torn attempts left behind takes the room, or is in the way.
-            Err(SlotError::Full | SlotError::Worn) => {
-                self.slots.forget_factory_items()?;
-                Ok(attempt(self.slots)?)
-            }
-            outcome => Ok(outcome?),
+        if attempt(self.slots).is_ok() {
+            return Ok(());
         }
+        // What torn attempts left behind takes the room, or is in the way: all goes but the key.
+        self.slots.forget_factory_items()?;
+        Ok(attempt(self.slots)?)
     }
 
     fn read_certificate(&mut self, buffer: &mut [u8]) -> Result<usize, StoreError> {

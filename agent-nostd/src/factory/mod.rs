@@ -199,6 +199,11 @@ impl Factory {
         if certificate != meant {
             return Err(Code::FactoryWritten);
         }
+        if store.lock().is_err() && stage(store)? == Stage::Written {
+            // A torn attempt may be in the way of the lock's record: write it all anew, then lock.
+            self.read_trust(store)?;
+            store.write(&self.certificate, &self.trust).map_err(storage)?;
+        }
         store.lock().map_err(storage)?;
         if stage(store)? != Stage::Locked {
             return Err(Code::FactoryStorage);

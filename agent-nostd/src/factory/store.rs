@@ -43,7 +43,8 @@ pub trait FactoryStore {
     fn sign(&mut self, message: &[u8]) -> Result<Signature, StoreError>;
 
     /// Writes certificate (DER) and fleet file ([`muster_protocol::trust`]) beside the key, then commits them together.
-    /// Only in [`Stage::Keyed`]; trust first, so that an identity is never without it.
+    /// Trust first, so that an identity is never without it. Not in [`Stage::Locked`]; in [`Stage::Written`] it writes the
+    /// same again, and a power cut may leave the key alone.
     fn write(&mut self, certificate: &[u8], trust: &[u8]) -> Result<(), StoreError>;
 
     /// Reads the certificate back from where it lies; its length comes back.
