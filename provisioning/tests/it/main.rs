@@ -1,3 +1,4 @@
 //! Integration tests of the factory line's library.
 
 mod fleet;
+mod station;
