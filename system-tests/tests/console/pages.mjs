@@ -99,7 +99,7 @@ assert.deepEqual(await ids(plain.page), [id(0)]);
 await plain.page.getByRole("link", { name: id(0) }).click();
 await plain.page.getByText(certificate.serial).first().waitFor();
 await plain.page.getByRole("link", { name: "All records of this device" }).click();
-await plain.page.getByText("enrolment.confirmed").waitFor();
+await plain.page.getByRole("cell", { name: "enrolment.confirmed" }).first().waitFor();
 await plain.page.getByRole("link", { name: "Gateway", exact: true }).click();
 await plain.page.getByText(/^number 1$/).waitFor();
 
