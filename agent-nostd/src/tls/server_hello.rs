@@ -91,3 +91,55 @@ const HELLO_RETRY_RANDOM: [u8; 32] = [
     0xcf, 0x21, 0xad, 0x74, 0xe5, 0x9a, 0x61, 0x11, 0xbe, 0x1d, 0x8c, 0x02, 0x1e, 0x65, 0xb8, 0x91, 0xc2, 0xa2, 0x11,
     0x16, 0x7a, 0xbb, 0x8c, 0x5e, 0x07, 0x9e, 0x09, 0xe2, 0xc8, 0xa8, 0x33, 0x9c,
 ];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SUITE: u16 = 0x1301;
+
+    fn hello() -> [u8; 123] {
+        let mut hello = [9; 123];
+        hello[..6].copy_from_slice(&[SERVER_HELLO, 0, 0, 119, 3, 3]);
+        hello[38..44].copy_from_slice(&[0, 0x13, 0x01, 0, 0, 79]);
+        hello[44..50].copy_from_slice(&[0, 43, 0, 2, 3, 4]);
+        hello[50..58].copy_from_slice(&[0, 51, 0, 69, 0, 0x17, 0, 65]);
+        hello
+    }
+
+    #[test]
+    fn an_answer_to_our_hello_is_taken_and_no_piece_of_it() {
+        assert_eq!(check(&hello(), SUITE), Ok(()));
+        for end in 0..hello().len() {
+            assert!(check(&hello()[..end], SUITE).is_err(), "{end}");
+        }
+        assert_eq!(check(&hello(), 0x1302), Err(Breach::ServerHello));
+    }
+
+    /// Only the random and the point may be anything; the point is judged by the curve.
+    #[test]
+    fn every_bit_but_those_of_random_and_point_has_to_be_as_it_is() {
+        for at in (0..6).chain(38..58) {
+            for bit in 0..8 {
+                let mut hello = hello();
+                hello[at] ^= 1 << bit;
+                assert!(check(&hello, SUITE).is_err(), "bit {bit} of byte {at}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_retry_and_another_version_have_names_of_their_own() {
+        let mut retry = hello();
+        retry[6..38].copy_from_slice(&HELLO_RETRY_RANDOM);
+        assert_eq!(check(&retry, SUITE), Err(Breach::HelloRetry));
+        let mut old = hello();
+        old[49] = 3;
+        assert_eq!(check(&old, SUITE), Err(Breach::Version));
+        // TLS 1.2 without extensions.
+        let mut plain = [9; 42];
+        plain[..6].copy_from_slice(&[SERVER_HELLO, 0, 0, 38, 3, 3]);
+        plain[38..].copy_from_slice(&[0, 0xc0, 0x2b, 0]);
+        assert_eq!(check(&plain, SUITE), Err(Breach::Version));
+    }
+}

@@ -5,6 +5,7 @@
 mod device;
 mod documents;
 mod factory;
+mod fuzz;
 mod manifest;
 mod message;
 mod pki;

@@ -1,0 +1,131 @@
+//! One function per parser of the device that a peer, or a flash, feeds: bytes that nobody made on purpose go in, and
+//! nothing may panic. The parsers of the core have theirs in `protocol/fuzz`.
+//!
+//! The ordinary test run drives them for a bounded time (`tests/it/fuzz.rs`); libFuzzer does for as long as one likes:
+//! `cargo fuzz run gate` in `agent-nostd/`.
+
+mod flash;
+pub(crate) mod server;
+
+use embassy_futures::block_on;
+use embassy_time::{Duration, Instant};
+use muster_agent_nostd::mqtt::{Client, Memory};
+use muster_agent_nostd::slots::Slots;
+use muster_agent_nostd::tls::{self, Buffers, Credential, Expected, GuardError};
+use muster_protocol::device_id::DeviceId;
+use muster_protocol::limits::TRUST_BUNDLE_BYTES_MAX;
+use muster_protocol::pki::{ECDSA_P256_SHA256, GatewayClock};
+use muster_protocol::slot::SlotId;
+use muster_protocol::slot::store::Item;
+use muster_protocol::time::UnixTime;
+
+use flash::Flash;
+use server::{Plain, Script, Seeded};
+
+/// A parser under test.
+pub type Target = fn(&[u8]);
+
+/// Every target, by the name of its libFuzzer program.
+pub const TARGETS: &[(&str, Target)] =
+    &[("gate", gate), ("hello", hello), ("mqtt", mqtt), ("slots", slots), ("unjudged", unjudged)];
+
+/// Everything that a server could answer a ClientHello with, in pieces of any size (the first byte chooses): the
+/// record gate, and whatever gets through it.
+pub fn gate(bytes: &[u8]) {
+    let (piece, answer) = bytes.split_first().map_or((1, bytes), |(piece, answer)| (usize::from(*piece) + 1, answer));
+    handshake(answer, piece);
+}
+
+/// The same, inside a record of the right type: what a ServerHello can say.
+pub fn hello(bytes: &[u8]) {
+    let [high, low] = (bytes.len().min(2000) as u16).to_be_bytes();
+    let mut answer = vec![22, 3, 3, high, low];
+    answer.extend_from_slice(bytes);
+    handshake(&answer, usize::MAX);
+}
+
+fn handshake(answer: &[u8], piece: usize) {
+    let mut buffers = Box::new(Buffers::new());
+    let mut signed = 0;
+    let mut sign = |_: &[u8]| {
+        signed += 1;
+        None
+    };
+    let expected = Expected {
+        name: "gateway.test",
+        gateway_cas: &[],
+        clock: GatewayClock { floor: UnixTime(0), civil: None },
+        algorithm: ECDSA_P256_SHA256,
+    };
+    let script = Script::new(answer, piece);
+    let sent = script.sent.clone();
+    let credential = Credential { certificate: b"a certificate", sign: &mut sign };
+    let mut rng = Seeded::new();
+    let opened = tls::connect(script, &mut buffers, &expected, credential, &mut rng, deadline());
+    let ended = block_on(opened).map(|_| ());
+    assert!(ended.is_err(), "nobody without a key of ours is a gateway");
+    assert_eq!(signed, 0, "the key signed for a stranger");
+    assert_one_record(&sent.borrow());
+}
+
+/// A server that is not judged, and still cannot be believed.
+pub fn unjudged(bytes: &[u8]) {
+    let mut buffers = Box::new(Buffers::new());
+    let script = Script::new(bytes, 64);
+    let sent = script.sent.clone();
+    let mut rng = Seeded::new();
+    let opened = tls::open_unjudged(script, &mut buffers, "192.0.2.1", &mut rng, deadline());
+    assert!(block_on(opened).is_err(), "these bytes know no key share of ours");
+    assert_one_record(&sent.borrow());
+}
+
+/// What an authenticated gateway could say in MQTT, after our CONNECT.
+pub fn mqtt(bytes: &[u8]) {
+    let Ok(device) = DeviceId::new("dev-1") else { return };
+    let (piece, answer) = bytes.split_first().map_or((1, bytes), |(piece, answer)| (usize::from(*piece) + 1, answer));
+    let mut memory = Box::new(Memory::new());
+    let mut stream = Plain(Script::new(answer, piece));
+    let mut client = Client::new(&mut memory, &device, 60);
+    let opened = block_on(async {
+        match client.open(&mut stream, "$muster/dev-1/control/down", deadline()).await {
+            Ok(mut session) => {
+                for _ in 0..64 {
+                    match session.next(core::future::pending()).await {
+                        Ok(_) => {}
+                        Err(end) => return Some(end),
+                    }
+                }
+                None
+            }
+            Err(end) => Some(end),
+        }
+    });
+    drop(client);
+    let _ = (opened, memory.farewell(), memory.refusal());
+}
+
+/// An identity partition with anything in it: units begin with pieces of the bytes.
+pub fn slots(bytes: &[u8]) {
+    if let Ok(mut slots) = Slots::open(Flash::with(bytes), 0) {
+        let mut buffer = vec![0; TRUST_BUNDLE_BYTES_MAX + 1024];
+        for item in [Item::Slot(SlotId::A), Item::Slot(SlotId::B), Item::Trust, Item::Life] {
+            let _ = slots.read(item, &mut buffer);
+        }
+        let _ = slots.write(Item::Life, &[7; 22]);
+        let _ = slots.read(Item::Life, &mut buffer);
+    }
+}
+
+/// A ClientHello went out, and at most an alert behind it.
+fn assert_one_record(sent: &[u8]) {
+    let hello_bytes = sent.get(3..5).map_or(0, |length| 5 + usize::from(u16::from_be_bytes([length[0], length[1]])));
+    assert!(sent.len() <= hello_bytes + 7, "{} bytes behind the ClientHello", sent.len() - hello_bytes);
+}
+
+/// Long enough never to be reached: a script that has ended is a closed connection.
+fn deadline() -> Instant {
+    Instant::now() + Duration::from_secs(3600)
+}
+
+/// What every scripted stream fails with.
+const ENDED: GuardError = GuardError::Broken;

@@ -1,0 +1,4 @@
+//! libFuzzer over `csr`.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| muster_protocol_fuzz::csr(bytes));

@@ -1,0 +1,4 @@
+//! libFuzzer over `manifest`.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| muster_protocol_fuzz::manifest(bytes));

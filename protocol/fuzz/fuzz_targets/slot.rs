@@ -1,0 +1,4 @@
+//! libFuzzer over `slot`.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| muster_protocol_fuzz::slot(bytes));
