@@ -138,18 +138,18 @@ impl Recipe {
 
     /// An extension that nobody knows, marked critical.
     pub(super) fn unknown_critical(self) -> Self {
-        self.extension(true)
+        self.unknown(|extension| extension.set_criticality(true))
     }
 
     /// An extension that nobody has to know.
     pub(super) fn unknown_ordinary(self) -> Self {
-        self.extension(false)
+        self.unknown(|_| ())
     }
 
-    fn extension(self, criticality: bool) -> Self {
+    fn unknown(self, mark: impl FnOnce(&mut CustomExtension)) -> Self {
         self.with(|params| {
             let mut extension = CustomExtension::from_oid_content(&[1, 3, 6, 1, 4, 1, 99999, 1], vec![0x05, 0x00]);
-            extension.set_criticality(criticality);
+            mark(&mut extension);
             params.custom_extensions.push(extension);
         })
     }

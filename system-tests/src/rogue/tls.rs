@@ -244,7 +244,7 @@ impl<T: Read + Write> Tls<T> {
     ///
     /// # Errors
     /// When the client ends before, or its record is not sealed for us.
-    pub fn read_flight(&mut self, then: Established) -> io::Result<Vec<Vec<u8>>> {
+    pub fn read_flight(&mut self, then: &Established) -> io::Result<Vec<Vec<u8>>> {
         let mut messages = Vec::new();
         loop {
             let (kind, content) = self.read_sealed()?;

@@ -88,7 +88,7 @@ async fn reads_may_be_dropped_at_every_byte() {
     let expected = pieces.concat();
     let (address, server) = serve(move |tls| {
         let established = shake_hands(tls, &material)?;
-        tls.read_flight(established)?;
+        tls.read_flight(&established)?;
         for piece in pieces {
             tls.sealed(DATA, &piece)?;
             tls.sealed(HANDSHAKE, &message(4, &[0; 14]))?;
@@ -127,7 +127,7 @@ async fn a_write_that_was_dropped_ends_the_connection() {
     let material = material();
     let (address, server) = serve(move |tls| {
         let established = shake_hands(tls, &material)?;
-        tls.read_flight(established).map(|_| ())
+        tls.read_flight(&established).map(|_| ())
     });
     let device = device(&key);
     let cas = world.gateway_cas();

@@ -24,7 +24,7 @@ async fn every_attack_of_an_authenticated_peer_ends_the_connection_by_name() {
         let (tell, told) = mpsc::channel();
         let (address, server) = serve(move |tls| {
             let established = shake_hands(tls, &material)?;
-            let flight = tls.read_flight(established)?;
+            let flight = tls.read_flight(&established)?;
             tell.send(flight).unwrap();
             tls.sealed(DATA, b"first")?;
             run(tls)
@@ -72,7 +72,7 @@ async fn a_connection_carries_data_both_ways_and_ends_with_a_goodbye() {
     let material = material();
     let (address, server) = serve(move |tls| {
         let established = shake_hands(tls, &material)?;
-        tls.read_flight(established)?;
+        tls.read_flight(&established)?;
         let mut echoed = 0;
         while echoed < 5000 {
             let (kind, content) = tls.read_sealed()?;
@@ -120,7 +120,7 @@ async fn a_key_that_does_not_sign_ends_the_handshake_and_not_the_device() {
     let material = material();
     let (address, server) = serve(move |tls| {
         let established = shake_hands(tls, &material)?;
-        tls.read_flight(established).map(|_| ())
+        tls.read_flight(&established).map(|_| ())
     });
     let socket = crate::device::Socket(tokio::net::TcpStream::connect(address).await.unwrap());
     let expected = Expected {

@@ -57,7 +57,7 @@ async fn anything_inside_a_record_is_data_or_the_end() {
         let material = material();
         let (address, server) = serve(move |tls: &mut Tls<TcpStream>| {
             let established = shake_hands(tls, &material)?;
-            tls.read_flight(established)?;
+            tls.read_flight(&established)?;
             let mut random = Random::new(seed);
             for _ in 0..8 {
                 let length = random.below(40) as usize;
