@@ -252,6 +252,8 @@ impl Session {
         }
         let standing = hello.standing.clone();
         self.seen = Some(hello);
+        // Whatever was known is about a board that may be gone.
+        (self.board, self.how) = (None, How::Made);
         match standing {
             Standing::Empty => {
                 self.ask(&Request::MakeKey, Awaits::Key);
@@ -411,10 +413,15 @@ impl Session {
     /// The board refuses a step. It may be another board by now, or one that started anew: hello tells. One that goes on
     /// refusing is refused in turn.
     fn refused(&mut self, code: Code) -> Result<(), Failure> {
-        if self.awaits == Awaits::Hello || self.awaits == Awaits::Nothing {
-            return Err(refusal(code, "the board refuses"));
+        match self.awaits {
+            Awaits::Hello | Awaits::Nothing => Err(refusal(code, "the board refuses")),
+            // Locked and recorded: whoever has no leave to take is the next board.
+            Awaits::Leaving => {
+                self.finish();
+                Ok(())
+            }
+            _ => self.begin_again(Some(code)),
         }
-        self.begin_again(Some(code))
     }
 
     fn begin_again(&mut self, why: Option<Code>) -> Result<(), Failure> {

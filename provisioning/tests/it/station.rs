@@ -149,11 +149,13 @@ fn the_station_signs_one_name_for_one_key() {
     assert_eq!(willing_to_sign(&csr("lamp-000001", &key), &offer), Err(Code::CsrWrongName));
 }
 
+/// An answer in place of the usual one.
+type Odd<'a> = Box<dyn FnMut(&Request<'_>) -> Option<Answer<'static>> + 'a>;
+
 /// A board that follows no rule but those given here.
 struct Puppet<'a> {
     standing: Standing,
-    /// Answers instead of the usual ones.
-    odd: Box<dyn FnMut(&Request<'_>) -> Option<Answer<'static>> + 'a>,
+    odd: Odd<'a>,
     key: PublicKey,
     csr: Vec<u8>,
     received: [usize; 2],
@@ -260,8 +262,7 @@ fn a_board_that_goes_wrong_is_given_up_with_a_reason() {
     let refuse = |code| Some(Answer::Refused { code });
     let written = Answer::Written { certificate: Digest::of(b"other"), trust: Digest::of(b"other") };
     let locked = Answer::Locked { certificate: Digest::of(b"other") };
-    type Odd = Box<dyn FnMut(&Request<'_>) -> Option<Answer<'static>>>;
-    let cases: Vec<(&str, Odd, &str, Exit)> = vec![
+    let cases: Vec<(&str, Odd<'_>, &str, Exit)> = vec![
         (
             "reads back something else",
             Box::new(move |request| matches!(request, Request::Write { .. }).then(|| written.clone())),
@@ -391,6 +392,21 @@ fn a_board_that_claims_a_locked_identity_has_to_show_the_ledgers_own() {
         Kept { certificate: Digest::of(b"other"), ..kept },
     ] {
         assert_eq!(claim(changed, &mut office), Err("factory.foreign".to_owned()));
+    }
+}
+
+#[test]
+fn the_next_board_on_the_line_ends_the_leave_of_the_last() {
+    let place = Place::new();
+    let mut office = place.office().unwrap();
+    let keys = [KeyPair::generate().unwrap(), KeyPair::generate().unwrap()];
+    for (key, name) in keys.iter().zip(["lamp-000001", "lamp-000002"]) {
+        let mut puppet = Puppet::new(key.public_key(), csr(name, key)).odd(|request| match request {
+            Request::Leave => Some(Answer::Refused { code: Code::MessageUnexpected }),
+            _ => None,
+        });
+        let (made, _) = session(&mut office, &mut puppet);
+        assert_eq!(made.unwrap().as_str(), name, "the leave is refused by another board: this one is done");
     }
 }
 
