@@ -152,7 +152,7 @@ impl Device {
         let spoken = |action: &Action| {
             matches!(
                 action,
-                Action::Hello | Action::Request | Action::Confirm(_) | Action::SendRetire | Action::Connect(_)
+                Action::Hello | Action::Request(_) | Action::Confirm(_) | Action::SendRetire | Action::Connect(_)
             )
         };
         for _ in 0..self.queue.len() {

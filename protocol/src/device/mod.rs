@@ -110,8 +110,7 @@ pub struct Device {
     rotate_not_before: Millis,
     /// The retirement that waits for the gateway's answer.
     retiring: bool,
-    csr: Option<CsrDraft>,
-    /// The signature under it, once there is one.
+    /// The signature under the request for a certificate, from its making until the request is sent.
     signature: Option<Signature>,
     queue: heapless::Deque<Action, QUEUE_MAX>,
     /// A Persist is out and not answered.
@@ -135,7 +134,7 @@ enum Action {
     Connect(Credential),
     Disconnect,
     Hello,
-    Request,
+    Request(SlotId),
     Confirm(SlotId),
     SendRetire,
     FetchBundle,
@@ -147,8 +146,26 @@ impl Device {
     /// Starts from what is stored. The only way to start, and the only recovery.
     #[must_use]
     pub fn boot(boot: Boot, now: Now) -> Self {
-        let Boot { identity, slots, keys, life, built_at, pins, bundle, policy, settings, seed, agent } = boot;
-        let mut device = Self {
+        let keys = boot.keys;
+        let mut device = Self::asleep(boot, now);
+        device.wake(&keys, now);
+        device
+    }
+
+    /// The same, in a place of its own: a device is large for the stack of a microcontroller. What was there before goes.
+    pub fn boot_in<'a>(place: &'a mut heapless::Vec<Self, 1>, boot: Boot, now: Now) -> Option<&'a mut Self> {
+        let keys = boot.keys;
+        place.clear();
+        // There is room now.
+        let _ = place.push(Self::asleep(boot, now));
+        let device = place.first_mut()?;
+        device.wake(&keys, now);
+        Some(device)
+    }
+
+    fn asleep(boot: Boot, now: Now) -> Self {
+        let Boot { identity, slots, keys: _, life, built_at, pins, bundle, policy, settings, seed, agent } = boot;
+        Self {
             identity,
             agent,
             settings,
@@ -167,18 +184,19 @@ impl Device {
             rotate_wanted: false,
             rotate_not_before: Millis(0),
             retiring: false,
-            csr: None,
             signature: None,
             queue: heapless::Deque::new(),
             barrier: false,
             stopped: false,
             buffer: heapless::Vec::new(),
             last_seen: now,
-        };
-        device.choose_state(&keys, now);
-        device.push(Action::Event(Event::Entered(device.state.name())));
-        device.drive(now);
-        device
+        }
+    }
+
+    fn wake(&mut self, keys: &[Option<PublicKey>; 2], now: Now) {
+        self.choose_state(keys, now);
+        self.push(Action::Event(Event::Entered(self.state.name())));
+        self.drive(now);
     }
 
     /// Takes one thing that happened.
@@ -218,14 +236,14 @@ impl Device {
         Some(match action {
             Action::Persist(item) => Output::Persist { item, bytes: &self.buffer },
             Action::GenerateKey(slot) => Output::GenerateKey(slot),
-            Action::Sign(slot) => Output::Sign { slot, message: self.csr.as_ref()?.to_be_signed() },
+            Action::Sign(slot) => Output::Sign { slot, message: &self.buffer },
             Action::WipeKey(slot) => Output::WipeKey(slot),
             Action::Connect(credential) => Output::Connect(credential),
             Action::Disconnect => Output::Disconnect,
             Action::FetchBundle => Output::FetchBundle,
             Action::Restart => Output::Restart,
             Action::Event(event) => Output::Event(event),
-            Action::Hello | Action::Request | Action::Confirm(_) | Action::SendRetire => Output::Send(&self.buffer),
+            Action::Hello | Action::Request(_) | Action::Confirm(_) | Action::SendRetire => Output::Send(&self.buffer),
         })
     }
 
@@ -239,8 +257,10 @@ impl Device {
                     self.barrier = true;
                     true
                 }
-                Action::Sign(_) => self.csr.is_some(),
-                Action::Hello | Action::Request | Action::Confirm(_) | Action::SendRetire => self.fill_message(action),
+                Action::Sign(slot) => self.fill_to_be_signed(slot),
+                Action::Hello | Action::Request(_) | Action::Confirm(_) | Action::SendRetire => {
+                    self.fill_message(action)
+                }
                 _ => true,
             };
             if ready {
@@ -474,6 +494,18 @@ impl Device {
         }
     }
 
+    /// The request for a certificate for the slot's key. The same bytes whenever it is made.
+    fn csr(&self, slot: SlotId) -> Option<CsrDraft> {
+        self.slot(slot).map(|record| CsrDraft::new(&self.identity, &record.public_key))
+    }
+
+    /// Writes what has to be signed into the buffer; false when there is nothing to sign any more.
+    fn fill_to_be_signed(&mut self, slot: SlotId) -> bool {
+        let Some(draft) = self.csr(slot) else { return false };
+        self.buffer.clear();
+        self.buffer.extend_from_slice(draft.to_be_signed()).is_ok()
+    }
+
     /// Writes the message into the buffer; false when there is nothing to say any more.
     fn fill_message(&mut self, action: Action) -> bool {
         let encoded = match action {
@@ -481,7 +513,7 @@ impl Device {
                 let hello = self.hello();
                 message::encode_into(&message::Up::Hello(hello), &mut self.buffer)
             }
-            Action::Request => match (self.csr.take(), self.signature.take()) {
+            Action::Request(slot) => match (self.csr(slot), self.signature.take()) {
                 (Some(draft), Some(signature)) => {
                     message::encode_into(&message::Up::Request { csr: &draft.finish(&signature) }, &mut self.buffer)
                 }

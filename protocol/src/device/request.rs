@@ -6,7 +6,6 @@
 use crate::code::Code;
 use crate::message::Issued;
 use crate::pki::chain::verify_issued;
-use crate::pki::csr::CsrDraft;
 use crate::pki::key::{PublicKey, Signature};
 use crate::slot::store::Item;
 use crate::slot::{Phase, SlotId, SlotRecord};
@@ -35,10 +34,7 @@ impl Device {
     /// Starts with the key that the slot has, or with a new one.
     pub(super) fn begin_request(&mut self, slot: SlotId) -> Request {
         match self.slot(slot) {
-            Some(SlotRecord { phase: Phase::Keyed, public_key, .. }) => {
-                let public_key = *public_key;
-                self.ask_for_signature(slot, &public_key)
-            }
+            Some(SlotRecord { phase: Phase::Keyed, .. }) => self.ask_for_signature(slot),
             _ => {
                 self.push(Action::GenerateKey(slot));
                 Request { slot, step: Step::MakingKey }
@@ -75,12 +71,11 @@ impl Device {
             SlotId::BOTH.into_iter().map(|slot| self.generation(slot)).max().unwrap_or(0).saturating_add(1);
         self.slots[slot.index()] = Some(SlotRecord::keyed(generation, public_key));
         self.push(Action::Persist(Item::Slot(slot)));
-        let next = self.ask_for_signature(slot, &public_key);
+        let next = self.ask_for_signature(slot);
         self.set_request(next);
     }
 
-    fn ask_for_signature(&mut self, slot: SlotId, public_key: &PublicKey) -> Request {
-        self.csr = Some(CsrDraft::new(&self.identity, public_key));
+    fn ask_for_signature(&mut self, slot: SlotId) -> Request {
         self.signature = None;
         self.push(Action::Sign(slot));
         Request { slot, step: Step::Signing }
@@ -95,12 +90,12 @@ impl Device {
         let Some(request) = self.state.request_mut().copied() else {
             return;
         };
-        if self.csr.is_none() || request.step != Step::Signing {
+        if request.step != Step::Signing {
             return;
         }
         self.signature = Some(*signature);
         let step = if matches!(self.link, Link::Open { welcomed: true, .. }) {
-            self.push(Action::Request);
+            self.push(Action::Request(request.slot));
             self.expect_answer(now);
             Step::Asked
         } else {
