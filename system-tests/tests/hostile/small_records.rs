@@ -118,13 +118,24 @@ fn longest_names() -> Vec<String> {
 
 #[tokio::test]
 async fn the_guard_and_the_gateway_know_each_other() {
-    let bench = Bench::new(&[NAME.to_owned()], Demand::Mandatory);
+    know_each_other(NAME).await;
+}
+
+/// An address stands in the certificate as an address, and is no server name on the wire.
+#[tokio::test]
+async fn they_know_each_other_by_address() {
+    know_each_other("127.0.0.1").await;
+    know_each_other("2001:db8::7").await;
+}
+
+async fn know_each_other(name: &str) {
+    let bench = Bench::new(&[name.to_owned()], Demand::Mandatory);
     let key = TestKey::new("device", 1);
     let certificate = bench.ldevid(key.public(), week());
     let word: Vec<u8> = (0..20_000_u32).map(|number| number as u8).collect();
     let (address, server) = bench.serve(word.clone()).await;
     let device = Device {
-        name: NAME,
+        name,
         gateway_cas: &[bench.gateway_ca.certificate()],
         now: now(),
         certificate: &certificate,
