@@ -5,7 +5,7 @@
 //!
 //! | file | closes |
 //! |---|---|
-//! | `gate` | reads that lose bytes when cancelled; empty, oversized, unencrypted records; see [`gate`] |
+//! | `gate` | reads that lose bytes when cancelled; empty, oversized, unencrypted records |
 //! | `server_hello` | another suite, version or group than was offered; HelloRetryRequest |
 //! | `suite`, `flight` | a Finished without a certificate; messages split, repeated or out of order; a parser after the handshake that panics and forgets alerts |
 //! | `verifier` | a certificate check that takes a device for a gateway: here [`verify_gateway`](muster_protocol::pki::verify_gateway) decides, as in the Linux agent |
