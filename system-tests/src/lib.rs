@@ -6,6 +6,7 @@
 //! | [`plan`], [`event`], [`history`] | what a seed means, what can happen, what happened |
 //! | [`board`], [`flash`] | a simulated device: power, clock, store, connection |
 //! | [`gateway`], [`registry`] | the simulated gateway: sessions, store, CAs |
+//! | [`live`], [`firmware`] | the real programs as processes, the firmware agent on an emulated board |
 //! | [`link`] | the network between them |
 //! | [`seeds`], [`cuts`] | many histories; the power cut at every byte of one life |
 //! | [`invariant`] | what must always hold |
@@ -20,6 +21,7 @@ pub mod corpus;
 pub mod cuts;
 mod device_end;
 pub mod event;
+pub mod firmware;
 pub mod flash;
 pub mod gateway;
 mod gateway_end;

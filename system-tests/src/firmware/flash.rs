@@ -81,7 +81,6 @@ impl FactoryMade<'_> {
             slots.seal()
         };
         write().map_err(|error| anyhow!("{error:?}"))?;
-        drop(slots);
         Ok(flash)
     }
 }

@@ -5,9 +5,11 @@
 
 mod board;
 mod flash;
+mod stage;
 
 pub use board::{Board, EmulatedBoard, Serial};
 pub use flash::{FactoryMade, MemoryFlash, UNIT_BYTES, UNITS, WORD_BYTES};
+pub use stage::Stage;
 
 use std::path::PathBuf;
 

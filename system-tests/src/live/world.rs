@@ -25,6 +25,10 @@ pub struct Ports {
 pub struct Options {
     /// How many devices the factory makes.
     pub devices: u32,
+    /// Names and addresses of the gateway.
+    pub names: Vec<&'static str>,
+    /// Where it listens; anywhere when absent, and then its trust bundle does not say where.
+    pub ports: Option<Ports>,
     /// Lines put into gateway.toml in place of the lines with the same key.
     pub gateway_settings: Vec<(&'static str, String)>,
     /// Lines put into each agent.toml.
@@ -39,7 +43,15 @@ impl Default for Options {
         let agent_settings = "[settings]\nbackoff_millis_min = 100\nbackoff_millis_max = 1000\n\
                               operator_backoff_millis_min = 500\noperator_backoff_millis_max = 1000\n\
                               trial_pause_millis = 200\nanswer_millis_max = 5000\n";
-        Self { devices: 1, gateway_settings: Vec::new(), agent_settings: agent_settings.to_owned(), bin_dir: None }
+        let names = vec!["localhost", "127.0.0.1"];
+        Self {
+            devices: 1,
+            names,
+            ports: None,
+            gateway_settings: Vec::new(),
+            agent_settings: agent_settings.to_owned(),
+            bin_dir: None,
+        }
     }
 }
 
@@ -74,7 +86,8 @@ impl World {
     pub fn empty(options: Options) -> Result<Self> {
         let root = tempfile::Builder::new().prefix("muster-").tempdir().context("cannot make a folder")?;
         let bins = options.bin_dir.clone().map_or_else(bin_dir, Ok)?;
-        let world = Self { root, bins, options, gateway: None, ports: None };
+        let ports = options.ports;
+        let world = Self { root, bins, options, gateway: None, ports };
         let password = world.path("password");
         let mut file = fs::OpenOptions::new().create_new(true).write(true).mode(0o600).open(&password)?;
         std::io::Write::write_all(&mut file, b"correct horse battery staple\n")?;
@@ -124,7 +137,11 @@ impl World {
     pub fn init_gateway(&self) -> Result<()> {
         let mut command = self.program("muster-gateway");
         command.args(["init", "--dir", &self.text("gateway"), "--fleet", FLEET]);
-        command.args(["--name", "localhost", "--name", "127.0.0.1", "--password-file", &self.text("password")]);
+        command.args(self.options.names.iter().flat_map(|name| ["--name", name]));
+        command.args(["--password-file", &self.text("password")]);
+        if let Some(Ports { mqtt, https }) = self.ports {
+            command.args(["--mqtt-port", &mqtt.to_string(), "--https-port", &https.to_string()]);
+        }
         Said::by(&mut command)?.done()?;
         let path = self.path("gateway/gateway.toml");
         let mut text = fs::read_to_string(&path)?;

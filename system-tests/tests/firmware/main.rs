@@ -1,0 +1,8 @@
+//! The firmware agent as a real image on an emulated Cortex-M4, against the real gateway and against hostile servers.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod clock;
+mod factory;
+mod hostile;
+mod life;
+mod power;
