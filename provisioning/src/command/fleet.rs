@@ -55,7 +55,10 @@ impl Verb {
             Self::Draft { file, out } => {
                 let draft = bundle::draft(&file, &out)?;
                 output.record(serde_json::json!({ "draft": draft }), || {
-                    format!("{}\nChange it, then sign it where the fleet keys are: muster-provision fleet sign", draft.display())
+                    format!(
+                        "{}\nChange it, then sign it where the fleet keys are: muster-provision fleet sign",
+                        draft.display()
+                    )
                 })
             }
             Self::Sign(Sign { file, fleet, key, out, password }) => {

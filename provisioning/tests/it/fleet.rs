@@ -25,7 +25,8 @@ impl Fleet {
         let dir = TempDir::new().unwrap();
         let fleet = Self { dir };
         let (root, backup) = (fleet.key("root"), fleet.key("backup"));
-        let ca = Issuer::create(Profile::GatewayCa, "gateway CA", KeyPair::generate().unwrap(), UnixTime(1_700_000_000));
+        let ca =
+            Issuer::create(Profile::GatewayCa, "gateway CA", KeyPair::generate().unwrap(), UnixTime(1_700_000_000));
         let ca = ca.unwrap().certificate().to_vec();
         let mut first = TrustBundle {
             fleet: FleetId::new("acme").unwrap(),
@@ -110,7 +111,11 @@ fn what_devices_would_refuse_is_not_signed() {
     for (draft, key, code) in [
         (fleet.draft(|text| text.replace("number = 8", "number = 7")), "root", "bundle.stale"),
         (fleet.draft(|text| text.replace("fleet = \"acme\"", "fleet = \"other\"")), "root", "bundle.wrong_fleet"),
-        (fleet.draft(|text| text.replace("renew_at_percent = 66", "renew_at_percent = 96")), "root", "bundle.malformed"),
+        (
+            fleet.draft(|text| text.replace("renew_at_percent = 66", "renew_at_percent = 96")),
+            "root",
+            "bundle.malformed",
+        ),
         (fleet.draft(|text| text.replace("[policy]", "[polity]")), "root", "draft.malformed"),
         (fleet.draft(|text| text.replace("gateway-ca-1.crt", "none.crt")), "root", "draft.gateway_ca"),
         (as_it_is, "stranger", "bundle.bad_signature"),
