@@ -4,6 +4,7 @@
 #![no_std]
 
 pub mod agent;
+mod apart;
 pub mod clock;
 pub mod factory;
 pub mod fmt;

@@ -4,6 +4,8 @@
 //! device whose trust is out of date. HTTP/1.1 (RFC 9112) as little as that takes: one request, `Connection: close`,
 //! a bounded answer with a Content-Length or up to the end.
 
+use core::pin::pin;
+
 use embassy_time::{Duration, Instant, with_deadline};
 use embedded_io_async::{Read, Write};
 use muster_protocol::limits::{GATEWAYS_MAX, TRUST_BUNDLE_BYTES_MAX};
@@ -11,6 +13,7 @@ use rand_core::CryptoRngCore;
 
 use super::trust::Target;
 use super::{App, Running, Vault};
+use crate::apart::apart;
 use crate::fmt::{DIGITS_MAX, decimal};
 use crate::platform::{Clock, Network};
 use crate::{mqtt, tls};
@@ -33,13 +36,16 @@ where
         let mut length = None;
         for index in 0..GATEWAYS_MAX {
             let (scratch, head) = mqtt.scratch();
-            let (host, port, count) = match self.target(index, scratch).await {
-                Some(Target { host, https_port, count, .. }) => (host, https_port, count),
-                None => break,
+            let (host, port, count) = {
+                let target = pin!(self.target(index, scratch));
+                match apart(target).await {
+                    Some(Target { host, https_port, count, .. }) => (host, https_port, count),
+                    None => break,
+                }
             };
             let deadline = Instant::now() + patience / count.max(1) as u32;
             let answer = self.fetch_from(network, tls, &host, port, deadline, head, scratch);
-            length = with_deadline(deadline, answer).await.ok().flatten();
+            length = with_deadline(deadline, pin!(answer)).await.ok().flatten();
             if length.is_some() {
                 break;
             }
@@ -59,7 +65,8 @@ where
         body: &mut [u8],
     ) -> Option<usize> {
         let socket = network.connect(host, port).await.ok()?;
-        let mut stream = tls::open_unjudged(socket, tls, host, self.rng, deadline).await.ok()?;
+        let opened = pin!(tls::open_unjudged(socket, tls, host, self.rng, deadline));
+        let mut stream = apart(opened).await.ok()?;
         ask(&mut stream, host, port).await.ok()?;
         read_answer(&mut stream, head, body).await
     }

@@ -1,5 +1,7 @@
 //! One core from its boot to its end: what it wants done is done, what happens is given to it.
 
+use core::pin::pin;
+
 use embassy_futures::select::{Either, select};
 use embassy_time::{Duration, Instant, Timer};
 use muster_protocol::device::{Device, Input, StateName};
@@ -7,6 +9,7 @@ use rand_core::CryptoRngCore;
 
 use super::drain::{Offline, Wants};
 use super::{App, Memory, Running, Vault, Wish};
+use crate::apart::apart;
 use crate::clock;
 use crate::fmt::Told;
 use crate::platform::{Clock, Network};
@@ -37,7 +40,7 @@ where
     pub(super) async fn live(&mut self, network: &mut impl Network, memory: &mut Memory) -> Ended {
         let Memory { device, tls, mqtt } = memory;
         let (Some(device), Some(tls)) = (device.first_mut(), tls.first_mut()) else { return Ended::Restart };
-        let mut wants = self.drain(device, &mut Offline).await;
+        let mut wants = apart(pin!(self.drain(device, &mut Offline))).await;
         let mut idle_until = Instant::MIN;
         loop {
             if wants.restart {
@@ -48,16 +51,18 @@ where
             }
             if wants.fetch {
                 let connect = wants.connect;
-                match self.fetch(network, mqtt, tls).await {
+                let fetched = apart(pin!(self.fetch(network, mqtt, tls))).await;
+                match fetched {
                     Some(signed) => self.input(device, Input::Bundle(signed)),
                     None => self.app.told(Told::BundleNotFetched),
                 }
-                wants = self.drain(device, &mut Offline).await;
+                wants = apart(pin!(self.drain(device, &mut Offline))).await;
                 wants.connect = wants.connect.or(connect.filter(|_| !wants.disconnect));
                 continue;
             }
             if let Some(credential) = wants.connect {
-                match self.connect(network, device, tls, mqtt, credential).await {
+                let after = apart(pin!(self.connect(network, device, tls, mqtt, credential))).await;
+                match after {
                     After::Wants(next) => wants = next,
                     After::Stop => return Ended::Stopped,
                 }
@@ -73,7 +78,7 @@ where
                 Either::Second(Wish::Retire) => self.input(device, Input::Retire),
                 Either::Second(Wish::Stop) => return Ended::Stopped,
             }
-            wants = self.drain(device, &mut Offline).await;
+            wants = apart(pin!(self.drain(device, &mut Offline))).await;
         }
     }
 }

@@ -14,6 +14,8 @@
 //! | `bundle` | the trust bundle from the open address |
 //! | `app` | what a board's own program sees and says |
 
+use core::pin::pin;
+
 use embassy_time::{Duration, Instant, Timer};
 use muster_protocol::UnixTime;
 use muster_protocol::device::{Device, Settings};
@@ -22,6 +24,7 @@ use muster_protocol::slot::store::SlotStore;
 use rand_core::CryptoRngCore;
 use rustls_pki_types::SignatureVerificationAlgorithm;
 
+use crate::apart::apart;
 use crate::clock::{Doubtable, RELEASED_AT};
 use crate::fmt::Told;
 use crate::key::KeyStore;
@@ -164,10 +167,12 @@ where
         let mut failures = 0_u32;
         loop {
             let born = Instant::now();
-            if let Err(fault) = running.boot(memory).await {
+            let booted = apart(pin!(running.boot(memory))).await;
+            if let Err(fault) = booted {
                 return End::Broken(fault);
             }
-            match running.live(network, memory).await {
+            let ended = apart(pin!(running.live(network, memory))).await;
+            match ended {
                 Ended::Stopped => return End::Stopped,
                 Ended::Retired => return End::Retired,
                 Ended::Restart => {

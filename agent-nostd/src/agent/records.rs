@@ -1,14 +1,18 @@
 //! What a core boots from: stored records, the keys that are really there, the trust in force.
 
+use core::pin::pin;
+
 use muster_protocol::device::{Boot, Device, LifeRecord};
 use muster_protocol::limits::{CERTIFICATE_BYTES_MAX, LABEL_BYTES_MAX, SLOT_RECORD_BYTES_MAX};
 use muster_protocol::pki::Certificate;
 use muster_protocol::slot::store::Item;
 use muster_protocol::slot::{SlotId, SlotRecord};
+use muster_protocol::time::Now;
 use muster_protocol::{Code, Identity};
 use sha2::{Digest as _, Sha256};
 
-use super::{Memory, Running, Vault};
+use super::{Memory, Options, Running, Vault};
+use crate::apart::apart;
 use crate::clock;
 use crate::fmt::Told;
 use crate::key::{DeviceKey as _, KeyError};
@@ -50,41 +54,37 @@ impl From<KeyError> for Fault {
 impl<V: Vault, R, C: Clock, A: App> Running<'_, V, R, C, A> {
     /// Reads records and keys. What cannot be read must not be taken for empty, so a failure here ends the run.
     pub(super) async fn boot(&mut self, memory: &mut Memory) -> Result<(), Fault> {
-        memory.device.clear();
-        if memory.tls.is_empty() {
-            let _ = memory.tls.push(tls::Buffers::new());
-        }
+        make(&mut memory.tls);
         let (scratch, spare) = memory.mqtt.scratch();
         if !self.vault.is_sealed()? {
             return Err(Fault::Unprovisioned);
         }
         let identity = self.read_identity(spare)?;
-        let known = self.choose_trust(&identity, scratch).await?;
-        let Known { pins, number, policy } = known;
-        let mut boot = Boot {
-            slots: [None, None],
-            keys: [self.vault.public_key(SlotId::A)?, self.vault.public_key(SlotId::B)?],
-            life: LifeRecord::default(),
-            built_at: self.options.built_at,
+        let known = apart(pin!(self.choose_trust(&identity, scratch))).await;
+        let Known { pins, number, policy } = known?;
+        let mut life = LifeRecord::default();
+        if let Some(length) = self.load(Item::Life, scratch).await? {
+            life = scratch.get(..length).and_then(LifeRecord::decode).unwrap_or_default();
+        }
+        let keys = [self.vault.public_key(SlotId::A)?, self.vault.public_key(SlotId::B)?];
+        // One record in each of the two buffers, until the core has them.
+        let a = self.load(Item::Slot(SlotId::A), scratch).await?.and_then(|length| scratch.get(..length));
+        let b = self.load(Item::Slot(SlotId::B), spare).await?.and_then(|length| spare.get(..length));
+        let Options { built_at, settings, agent, .. } = self.options;
+        let now = clock::now(&mut self.clock, life.floor.max(built_at));
+        start(&mut memory.device, now, || Boot {
+            slots: [a.and_then(SlotRecord::decode), b.and_then(SlotRecord::decode)],
+            keys,
+            life,
+            built_at,
             pins,
             bundle: number,
             policy,
-            settings: self.options.settings,
+            settings,
             seed: seed(&identity),
-            agent: label(self.options.agent),
+            agent: label(agent),
             identity,
-        };
-        for slot in SlotId::BOTH {
-            let length = self.load(Item::Slot(slot), scratch).await?;
-            boot.slots[slot.index()] = length.and_then(|length| SlotRecord::decode(scratch.get(..length)?));
-        }
-        if let Some(length) = self.load(Item::Life, scratch).await? {
-            boot.life = scratch.get(..length).and_then(LifeRecord::decode).unwrap_or_default();
-        }
-        let floor = boot.life.floor.max(boot.built_at);
-        let now = clock::now(&mut self.clock, floor);
-        // There is room: it was cleared.
-        let _ = memory.device.push(Device::boot(boot, now));
+        });
         Ok(())
     }
 
@@ -134,6 +134,20 @@ impl<V: Vault, R, C: Clock, A: App> Running<'_, V, R, C, A> {
     }
 }
 
+/// Boots the core in its place; a core is large, so apart from every other frame.
+#[inline(never)]
+fn start(place: &mut heapless::Vec<Device, 1>, now: Now, boot: impl FnOnce() -> Boot) {
+    let _ = Device::boot_in(place, boot(), now);
+}
+
+/// The same for the memory of TLS.
+#[inline(never)]
+fn make(place: &mut heapless::Vec<tls::Buffers, 1>) {
+    if place.is_empty() {
+        let _ = place.push(tls::Buffers::new());
+    }
+}
+
 /// Spreads the fleet's jitter; the same on every boot, so that a restart does not move the time of a renewal.
 fn seed(identity: &Identity) -> u64 {
     let digest = Sha256::digest(identity.to_san().as_bytes());
@@ -153,6 +167,6 @@ fn label(text: &str) -> heapless::String<LABEL_BYTES_MAX> {
 
 const _: () = {
     assert!(crate::mqtt::SEND_BYTES >= CERTIFICATE_BYTES_MAX);
-    assert!(crate::mqtt::RECEIVE_BYTES >= SLOT_RECORD_BYTES_MAX);
+    assert!(crate::mqtt::SEND_BYTES >= SLOT_RECORD_BYTES_MAX);
     assert!(crate::mqtt::RECEIVE_BYTES >= muster_protocol::device::OUTPUT_BYTES_MAX);
 };

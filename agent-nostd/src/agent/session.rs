@@ -4,6 +4,8 @@
 //! not keep us from the next one. While there is no session yet, MQTT's buffers hold what the handshake needs: the fleet
 //! file in one, the IDevID's certificate in the other.
 
+use core::pin::pin;
+
 use embassy_futures::select::{Either, select};
 use embassy_time::{Duration, Instant, Timer, with_deadline};
 use embedded_io_async::{ErrorType, Read, Write};
@@ -17,6 +19,7 @@ use super::drain::{Broken, Offline, Outlet, Wants};
 use super::life::{After, IDLE, due};
 use super::trust::{ENDPOINT_BYTES_MAX, Target};
 use super::{ANSWER_BYTES_MAX, App, COMMAND_NAME_BYTES_MAX, Running, Vault, Wish};
+use crate::apart::apart;
 use crate::clock;
 use crate::fmt::Told;
 use crate::key::DeviceKey as _;
@@ -63,7 +66,8 @@ where
         self.app.told(Told::Dialling(credential));
         let mut worst = Failure::Unreachable;
         for index in 0..GATEWAYS_MAX {
-            match self.attempt(network, device, tls, mqtt, credential, index).await {
+            let attempt = apart(pin!(self.attempt(network, device, tls, mqtt, credential, index))).await;
+            match attempt {
                 Attempt::Over(after) => return after,
                 Attempt::Failed(Failure::Unreachable) => {}
                 Attempt::Failed(failure @ Failure::GatewayUntrusted(_)) => worst = failure,
@@ -79,7 +83,7 @@ where
         }
         self.app.told(Told::Closed(worst));
         self.input(device, Input::ConnectFailed(worst));
-        After::Wants(self.drain(device, &mut Offline).await)
+        After::Wants(apart(pin!(self.drain(device, &mut Offline))).await)
     }
 
     async fn attempt(
@@ -94,26 +98,31 @@ where
         let started = Instant::now();
         let (mut stream, gateway, deadline) = {
             let (scratch, spare) = mqtt.scratch();
-            let Some(target) = self.target(index, scratch).await else { return Attempt::NoSuchGateway };
+            let target = apart(pin!(self.target(index, scratch))).await;
+            let Some(target) = target else { return Attempt::NoSuchGateway };
             // The core gives an attempt twice the time of an answer.
             let share = 2 * self.options.settings.answer_millis_max / target.count.max(1) as u64;
             let deadline = started + Duration::from_millis(share);
-            let socket = match with_deadline(deadline, network.connect(&target.host, target.mqtt_port)).await {
+            let connected = pin!(with_deadline(deadline, network.connect(&target.host, target.mqtt_port)));
+            let socket = match apart(connected).await {
                 Ok(Ok(socket)) => socket,
                 _ => return Attempt::Failed(Failure::Unreachable),
             };
-            match self.shake(socket, device, tls, spare, &target, credential, deadline).await {
+            let shaken = apart(pin!(self.shake(socket, device, tls, spare, &target, credential, deadline))).await;
+            match shaken {
                 Ok((stream, gateway)) => (stream, gateway, deadline),
                 Err(failure) => return Attempt::Failed(failure),
             }
         };
         let mut client = Client::new(mqtt, device.identity().name(), self.options.keep_alive_secs);
         let down = topic::control(device.identity().name(), credential.channel(), Direction::Down);
-        let (is_open, exit) = match client.open(&mut stream, &down, deadline).await {
+        let opened = apart(pin!(client.open(&mut stream, &down, deadline))).await;
+        let (is_open, exit) = match opened {
             Ok(session) => {
                 self.app.told(Told::Opened(credential));
                 self.input(device, Input::Connected(gateway));
-                (true, self.serve(device, session, credential, &down).await)
+                let exit = apart(pin!(self.serve(device, session, credential, &down))).await;
+                (true, exit)
             }
             Err(end) => (false, Exit::Broken(end)),
         };
@@ -128,7 +137,7 @@ where
                 let failure = failure_of_session(end, mqtt);
                 self.app.told(Told::Closed(failure));
                 self.input(device, Input::Disconnected(failure));
-                Attempt::Over(After::Wants(self.drain(device, &mut Offline).await))
+                Attempt::Over(After::Wants(apart(pin!(self.drain(device, &mut Offline))).await))
             }
             Exit::Broken(end) => Attempt::Failed(failure_of_session(end, mqtt)),
         }
@@ -172,7 +181,8 @@ where
         let mut key = self.vault.key(credential).ok();
         let mut sign = |message: &[u8]| key.as_mut()?.sign(message).ok();
         let credential = tls::Credential { certificate: certificate.unwrap_or_default(), sign: &mut sign };
-        tls::connect(socket, tls, &expected, credential, self.rng, deadline).await.map_err(failure_of)
+        let shaken = pin!(tls::connect(socket, tls, &expected, credential, self.rng, deadline));
+        apart(shaken).await.map_err(failure_of)
     }
 
     /// An open session, to its end.
@@ -190,7 +200,8 @@ where
         let mut report_at = None;
         let mut idle_until = Instant::MIN;
         loop {
-            let wants = self.drain(device, &mut Up { session: &mut session, topic: &up }).await;
+            let mut outlet = Up { session: &mut session, topic: &up };
+            let wants = apart(pin!(self.drain(device, &mut outlet))).await;
             if wants.disconnect || wants.restart || wants.connect.is_some() {
                 session.close().await;
                 return Exit::HungUp(wants);
@@ -198,7 +209,8 @@ where
             if let Some(end) = wants.broken {
                 return Exit::Broken(end);
             }
-            if let Err(end) = self.report(device, &mut session, &mut report_at).await {
+            let reported = apart(pin!(self.report(device, &mut session, &mut report_at))).await;
+            if let Err(end) = reported {
                 return Exit::Broken(end);
             }
             let alarm_at =
@@ -225,7 +237,8 @@ where
                 }
                 (Err(end), _) => return Exit::Broken(end),
                 (Ok(Some(Answer { topic, payload })), _) => {
-                    if let Err(end) = session.publish(&topic, &payload, Concern::Nobody).await {
+                    let published = apart(pin!(session.publish(&topic, &payload, Concern::Nobody))).await;
+                    if let Err(end) = published {
                         return Exit::Broken(end);
                     }
                 }

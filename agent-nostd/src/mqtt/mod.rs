@@ -294,7 +294,7 @@ async fn with_timeout<T>(work: impl Future<Output = T>) -> Option<T> {
 /// The longest message of the gateway's, with topic and header.
 pub(crate) const RECEIVE_BYTES: usize = MESSAGE_BYTES_MAX + TOPIC_BYTES_MAX + 16;
 /// CONNECT beside a request for a certificate and a report that both wait for their acknowledgement.
-pub(crate) const SEND_BYTES: usize = CSR_BYTES_MAX + 3 * TOPIC_BYTES_MAX + 320;
+pub(crate) const SEND_BYTES: usize = CSR_BYTES_MAX + 3 * TOPIC_BYTES_MAX + 336;
 /// How long a write may go without an end.
 const STALLED_MAX: Duration = Duration::from_secs(20);
 const OWED_MAX: usize = 4;
