@@ -1,0 +1,172 @@
+//! The firmware agent on the host board, against the real gateway: the same library as on a microcontroller, with a file
+//! for the flash.
+
+use std::path::PathBuf;
+use std::process::Command;
+
+use muster_system_tests::live::{Device, Options, Process, Said, World, until};
+use serde_json::Value;
+
+/// A device of the batch, in a flash file of its own.
+struct Board {
+    device: Device,
+    flash: PathBuf,
+}
+
+impl Board {
+    fn new(world: &World, index: u32) -> Self {
+        let device = world.device(index).unwrap();
+        let flash = world.path(&format!("{}.flash", device.id));
+        let mut provision = world.program("muster-host-board");
+        provision.arg("provision").arg(&flash).arg("--identity").arg(&device.identity);
+        Said::by(&mut provision).unwrap().done().unwrap();
+        Self { device, flash }
+    }
+
+    fn run(&self, world: &World, more: &[&str]) -> Process {
+        let mut command = world.program("muster-host-board");
+        command.arg("run").arg(&self.flash).args(PATIENCE).args(more);
+        let log = world.path(&format!("{}.log", self.device.id));
+        Process::start(&mut command, &self.device.id, &log).unwrap()
+    }
+
+    fn online(&self, world: &World) -> Value {
+        until(&format!("{} online and settled", self.device.id), || {
+            let shown = world.show(&self.device)?;
+            Ok((shown["online"] == true && shown["standing"] == "active").then_some(shown))
+        })
+        .unwrap_or_else(|error| panic!("{error:#}\n{}", world.log_tail(&format!("{}.log", self.device.id))))
+    }
+}
+
+/// As the Linux agents of the live world have it.
+const PATIENCE: [&str; 12] = [
+    "--backoff-millis",
+    "100",
+    "1000",
+    "--operator-backoff-millis",
+    "500",
+    "1000",
+    "--trial-pause-millis",
+    "200",
+    "--answer-millis-max",
+    "5000",
+    "--telemetry-secs",
+    "1",
+];
+
+fn says(process: &mut Process, wanted: &str) {
+    process.line(wanted, |line| (line == wanted).then_some(())).unwrap();
+}
+
+fn mosquitto(world: &World, program: &str) -> Command {
+    // Into a pipe it would keep its lines to itself until it ends.
+    let mut command = Command::new("stdbuf");
+    command.args(["-oL", program, "-V", "5", "-i", "ingest", "-q", "1"]);
+    command.args(["-h", "localhost", "-p", &world.ports().unwrap().mqtt.to_string()]);
+    command.arg("--cafile").arg(world.path("gateway/ca/gateway-ca.crt"));
+    command.arg("--cert").arg(world.path("services/ingest.crt")).arg("--key").arg(world.path("services/ingest.key"));
+    command
+}
+
+#[test]
+fn a_firmware_device_from_factory_to_retired() {
+    let world = World::new(Options::default()).unwrap();
+    let board = Board::new(&world, 0);
+    let device = &board.device;
+    let mut agent = board.run(&world, &[]);
+    let enrolled = board.online(&world);
+    says(&mut agent, "device.state operational");
+    until("telemetry", || {
+        let text = world.show(device)?["telemetry"]["text"].to_string();
+        Ok(text.contains("uptime_secs").then_some(()))
+    })
+    .unwrap();
+
+    let (publish, services) = (format!("devices/{}/cmd/+", device.id), world.text("services"));
+    let issue = ["service", "issue", "ingest", "--publish", &publish, "--subscribe", "devices/#", "--out", &services];
+    world.gateway(&issue).unwrap();
+    let answer = format!("devices/{}/answer/echo", device.id);
+    let mut sub = mosquitto(&world, "mosquitto_sub");
+    let mut sub =
+        Process::start(sub.args(["-t", &answer, "-d", "-v"]), "mosquitto_sub", &world.path("sub.log")).unwrap();
+    sub.line("subscribed", |line| line.contains("SUBACK").then_some(())).unwrap();
+    // One client id, one session: the subscriber's goes on under the name of another service.
+    let mut command = mosquitto(&world, "mosquitto_pub");
+    let topic = format!("devices/{}/cmd/echo", device.id);
+    let _ = Said::by(command.args(["-t", &topic, "-m", "hello"])).unwrap();
+    says(&mut agent, "command echo hello");
+
+    world.gateway(&["device", "rotate", &device.id]).unwrap();
+    let rotated = until("a new certificate, and the old one withdrawn", || {
+        let shown = world.show(device)?;
+        let superseded = shown["certificates"].to_string().contains("superseded");
+        Ok((shown["serial"] != enrolled["serial"] && superseded && shown["standing"] == "active").then_some(shown))
+    })
+    .unwrap_or_else(|error| panic!("{error:#}\n{}", agent.tail()));
+    board.online(&world);
+
+    world.gateway(&["device", "revoke", &device.id, "--reason", "key_compromise", "--yes"]).unwrap();
+    until("the session is cut", || Ok((world.show(device)?["online"] == false).then_some(()))).unwrap();
+    says(&mut agent, "device.refused device.revoked");
+    world.gateway(&["device", "resume", &device.id]).unwrap();
+    assert_ne!(board.online(&world)["serial"], rotated["serial"], "a revoked certificate never comes back");
+
+    agent.signal("USR2").unwrap();
+    world.wait_standing(device, "retired").unwrap();
+    says(&mut agent, "retired");
+    world.gateway(&["audit", "verify"]).unwrap();
+}
+
+#[test]
+fn clocks_of_all_ages_and_a_gateway_that_comes_and_goes() {
+    let mut world = World::new(Options { devices: 4, ..Options::default() }).unwrap();
+    // 1970, 2038, 2106, and none at all.
+    let clocks: [&[&str]; 4] =
+        [&["--date", "0"], &["--date", "2147483648"], &["--date", "4294967296"], &["--no-clock"]];
+    let boards: Vec<Board> = (0..4).map(|index| Board::new(&world, index)).collect();
+    let mut agents: Vec<Process> = boards.iter().zip(clocks).map(|(board, clock)| board.run(&world, clock)).collect();
+    // One that is far ahead finds the gateway's certificate expired, doubts itself, and goes by the floor.
+    for agent in &mut agents[1..3] {
+        says(agent, "gateway.refused certificate.expired");
+    }
+    for board in &boards {
+        board.online(&world);
+    }
+    world.kill_gateway().unwrap();
+    // Ten years either way while the device is off.
+    for (index, clock) in
+        [["--date", "1478000000"], ["--date", "1779000000"], ["--date", "0"], ["--date", "1"]].iter().enumerate()
+    {
+        agents.remove(index).kill().unwrap();
+        agents.insert(index, boards[index].run(&world, clock));
+    }
+    for agent in &mut agents {
+        says(agent, "session.closed unreachable");
+    }
+    world.start_gateway().unwrap();
+    for board in &boards {
+        board.online(&world);
+    }
+}
+
+#[test]
+fn power_cuts_at_any_flash_step_strand_nobody() {
+    let world = World::new(Options::default()).unwrap();
+    let board = Board::new(&world, 0);
+    // Enrolment takes some 1500 steps of the flash, a rotation as many: every 61st of the first 3000.
+    for steps in (1..3_000_u64).step_by(61) {
+        let mut agent = board.run(&world, &["--cut-after", &steps.to_string()]);
+        let _ = world.gateway_says(&["device", "rotate", &board.device.id]);
+        // It dies in the middle of a write; or it has nothing to write any more, and is left for the next one.
+        let _ = until("cut or settled", || {
+            let shown = world.show(&board.device)?;
+            let settled =
+                shown["online"] == true && shown["standing"] == "active" && shown["ordered_rotation"].is_null();
+            Ok((!agent.is_running()? || settled).then_some(()))
+        });
+    }
+    let _agent = board.run(&world, &[]);
+    board.online(&world);
+    world.gateway(&["audit", "verify"]).unwrap();
+}
