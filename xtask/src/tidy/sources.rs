@@ -74,12 +74,13 @@ fn undone(file: &File, found: &[Token<'_>]) -> Vec<Finding> {
     findings
 }
 
-/// Libraries name their errors; anyhow is for `main.rs`, programs of the tests, xtask and provisioning.
+/// Libraries name their errors; anyhow is for `main.rs`, programs of the tests, the host's board, xtask and provisioning.
 fn anyhow(file: &File, found: &[Token<'_>]) -> Vec<Finding> {
     let path = file.path.to_string_lossy();
-    let allowed = ["xtask/", "provisioning/", "system-tests/"].iter().any(|folder| path.starts_with(folder))
-        || path.ends_with("/main.rs")
-        || is_test_file(&file.path);
+    let allowed =
+        ["xtask/", "provisioning/", "system-tests/", "boards/host/"].iter().any(|folder| path.starts_with(folder))
+            || path.ends_with("/main.rs")
+            || is_test_file(&file.path);
     let named = found.iter().find(|token| token.text == "anyhow").filter(|_| !allowed);
     named
         .map(|token| Finding::error(&file.path, token.line, "anyhow in a library: name the error"))
@@ -150,7 +151,7 @@ mod tests {
         let text = "//! Says.\nuse anyhow::Result;\n";
         assert_eq!(findings("gateway/src/session.rs", text), [(2, Weight::Error)]);
         assert_eq!(findings("protocol/src/main_loop.rs", text), [(2, Weight::Error)]);
-        for path in ["gateway/src/main.rs", "xtask/src/a.rs", "provisioning/src/a.rs", "agent-std/tests/it/a.rs"] {
+        for path in ["gateway/src/main.rs", "xtask/src/a.rs", "boards/host/src/a.rs", "agent-std/tests/it/a.rs"] {
             assert_eq!(findings(path, text), [], "{path}");
         }
     }
