@@ -43,4 +43,5 @@ pub const FACTORY_CHUNK_BYTES_MAX: usize = 512;
 /// Longest encoded factory message, envelope included: a CSR is the longest content.
 pub const FACTORY_MESSAGE_BYTES_MAX: usize = CSR_BYTES_MAX + 64;
 /// Longest frame on a serial line: message, check (4), one octet for every 254, two delimiters.
-pub const FACTORY_FRAME_BYTES_MAX: usize = FACTORY_MESSAGE_BYTES_MAX + 4 + (FACTORY_MESSAGE_BYTES_MAX + 4) / 254 + 1 + 2;
+pub const FACTORY_FRAME_BYTES_MAX: usize =
+    FACTORY_MESSAGE_BYTES_MAX + 4 + (FACTORY_MESSAGE_BYTES_MAX + 4) / 254 + 1 + 2;
