@@ -153,7 +153,7 @@ impl Device {
     }
 
     /// The same, in a place of its own: a device is large for the stack of a microcontroller. What was there before goes.
-    pub fn boot_in<'a>(place: &'a mut heapless::Vec<Self, 1>, boot: Boot, now: Now) -> Option<&'a mut Self> {
+    pub fn boot_in(place: &mut heapless::Vec<Self, 1>, boot: Boot, now: Now) -> Option<&mut Self> {
         let keys = boot.keys;
         place.clear();
         // There is room now.
