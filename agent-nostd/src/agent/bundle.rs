@@ -16,6 +16,7 @@ use super::{App, Running, Vault};
 use crate::apart::apart;
 use crate::fmt::{DIGITS_MAX, decimal};
 use crate::platform::{Clock, Network};
+use crate::tls::Line;
 use crate::{mqtt, tls};
 
 impl<V, R, C, A> Running<'_, V, R, C, A>
@@ -65,8 +66,8 @@ where
         body: &mut [u8],
     ) -> Option<usize> {
         let socket = network.connect(host, port).await.ok()?;
-        let opened = pin!(tls::open_unjudged(socket, tls, host, self.rng, deadline));
-        let mut stream = apart(opened).await.ok()?;
+        let mut line = Line::new(socket, tls);
+        let mut stream = apart(pin!(line.open_unjudged(host, self.rng, deadline))).await.ok()?;
         ask(&mut stream, host, port).await.ok()?;
         read_answer(&mut stream, head, body).await
     }

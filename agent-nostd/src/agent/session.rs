@@ -27,7 +27,7 @@ use crate::mqtt::{self, Client, Concern, Next, Session};
 use crate::platform::{Clock, Network};
 use crate::slots::FactoryItem;
 use crate::telemetry;
-use crate::tls::{self, GuardError, GuardedStream};
+use crate::tls::{self, GuardError, GuardedLine, Line};
 
 /// How an attempt with one gateway went.
 enum Attempt {
@@ -96,6 +96,7 @@ where
         index: usize,
     ) -> Attempt {
         let started = Instant::now();
+        let mut line;
         let (mut stream, gateway, deadline) = {
             let (scratch, spare) = mqtt.scratch();
             let target = apart(pin!(self.target(index, scratch))).await;
@@ -108,7 +109,8 @@ where
                 Ok(Ok(socket)) => socket,
                 _ => return Attempt::Failed(Failure::Unreachable),
             };
-            let shaken = apart(pin!(self.shake(socket, device, tls, spare, &target, credential, deadline))).await;
+            line = Line::new(socket, tls);
+            let shaken = apart(pin!(self.shake(&mut line, device, spare, &target, credential, deadline))).await;
             match shaken {
                 Ok((stream, gateway)) => (stream, gateway, deadline),
                 Err(failure) => return Attempt::Failed(failure),
@@ -129,7 +131,7 @@ where
         // MQTT's goodbye was sent where there was one to say; the socket is closed with the stream. TLS's own goodbye adds
         // nothing to it, and its future would be half of this one.
         drop(client);
-        drop(stream);
+        drop(line);
         match exit {
             Exit::HungUp(wants) => Attempt::Over(After::Wants(wants)),
             Exit::Stop => Attempt::Over(After::Stop),
@@ -153,17 +155,15 @@ where
     }
 
     /// TLS, mutually.
-    #[allow(clippy::too_many_arguments)]
-    async fn shake<'t, S: Read + Write + 't>(
+    async fn shake<'l, 'b, S: Read + Write + 'b>(
         &mut self,
-        socket: S,
+        line: &'l mut Line<'b, S>,
         device: &Device,
-        tls: &'t mut tls::Buffers,
         spare: &mut [u8],
         target: &Target<'_>,
         credential: Credential,
         deadline: Instant,
-    ) -> Result<(GuardedStream<'t, S>, VerifiedGateway), Failure> {
+    ) -> Result<(GuardedLine<'l, 'b, S>, VerifiedGateway), Failure> {
         let certificate = match credential {
             Credential::Slot(slot) => device.certificate(slot),
             Credential::Idevid => {
@@ -181,7 +181,7 @@ where
         let mut key = self.vault.key(credential).ok();
         let mut sign = |message: &[u8]| key.as_mut()?.sign(message).ok();
         let credential = tls::Credential { certificate: certificate.unwrap_or_default(), sign: &mut sign };
-        let shaken = pin!(tls::connect(socket, tls, &expected, credential, self.rng, deadline));
+        let shaken = pin!(line.connect(&expected, credential, self.rng, deadline));
         apart(shaken).await.map_err(failure_of)
     }
 

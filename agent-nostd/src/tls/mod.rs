@@ -39,7 +39,7 @@ use rand_core::CryptoRngCore;
 use rustls_pki_types::SignatureVerificationAlgorithm;
 
 pub use error::{Breach, GuardError};
-pub use stream::{GuardedStream, UnjudgedStream};
+pub use stream::{GuardedLine, GuardedStream, UnjudgedLine, UnjudgedStream};
 
 use alert::Alert;
 use gate::Gate;
@@ -101,10 +101,51 @@ pub struct Credential<'a> {
     pub sign: &'a mut dyn FnMut(&[u8]) -> Option<Signature>,
 }
 
-/// Shakes hands over an open connection, mutually. Whatever else happens, `socket` is dropped.
-///
-/// The evidence is of this very handshake. In TLS 1.3 the gateway judges the client after this: its refusal is
-/// [`GuardError::Refused`] of the first read.
+/// A connection over which nobody has shaken hands yet: nothing can be read or written. It is large, so it stays where
+/// it is made, and lends the stream.
+pub struct Line<'b, S>(Records<'b, S>)
+where
+    S: Read + Write;
+
+impl<'b, S> Line<'b, S>
+where
+    S: Read + Write + 'b,
+{
+    /// Over an open connection. `socket` is dropped with this, or with the first failure.
+    #[inline(never)]
+    pub fn new(socket: S, buffers: &'b mut Buffers) -> Self {
+        Self(Records::new(socket, buffers))
+    }
+
+    /// Shakes hands, mutually; once.
+    ///
+    /// The evidence is of this very handshake. In TLS 1.3 the gateway judges the client after this: its refusal is
+    /// [`GuardError::Refused`] of the first read.
+    pub async fn connect(
+        &mut self,
+        expected: &Expected<'_>,
+        credential: Credential<'_>,
+        rng: &mut dyn CryptoRngCore,
+        deadline: Instant,
+    ) -> Result<(GuardedLine<'_, 'b, S>, VerifiedGateway), GuardError> {
+        let gateway = self.0.shake(expected, credential, rng, deadline).await?;
+        Ok((GuardedLine(&mut self.0), gateway))
+    }
+
+    /// Opens an encrypted connection to a server that is not judged, as [`open_unjudged`] does; once.
+    pub async fn open_unjudged(
+        &mut self,
+        name: &str,
+        rng: &mut dyn CryptoRngCore,
+        deadline: Instant,
+    ) -> Result<UnjudgedLine<'_, 'b, S>, GuardError> {
+        self.0.open_unjudged(name, rng, deadline).await?;
+        Ok(UnjudgedLine(&mut self.0))
+    }
+}
+
+/// Shakes hands over an open connection, mutually. Whatever else happens, `socket` is dropped. For hosts; where stacks are
+/// small, [`Line`] does the same in place.
 pub async fn connect<'b, S>(
     socket: S,
     buffers: &'b mut Buffers,
@@ -116,24 +157,9 @@ pub async fn connect<'b, S>(
 where
     S: Read + Write + 'b,
 {
-    if credential.certificate.len() > CERTIFICATE_BYTES_MAX {
-        return Err(GuardError::Misused);
-    }
     let mut records = Records::new(socket, buffers);
-    let mut provider = Provider {
-        verifier: Verifier::new(Judge::Gateway(expected), records.link),
-        rng,
-        credential: Some(credential),
-        showing: Showing::NotAsked,
-    };
-    records.open(expected.name, ALPN_MQTT, &mut provider, deadline).await?;
-    match (provider.verifier.evidence(), provider.showing) {
-        (Some(gateway), Showing::Shown) => Ok((GuardedStream(records), gateway)),
-        (_, Showing::KeyFailed) => Err(GuardError::Key),
-        (Some(_), Showing::NotAsked) => Err(GuardError::Breach(Breach::NotMutual)),
-        // Cannot be: the flight was in order. If it ever is, nobody was verified.
-        (None, _) => Err(GuardError::Breach(Breach::Flight)),
-    }
+    let gateway = records.shake(expected, credential, rng, deadline).await?;
+    Ok((GuardedStream(records), gateway))
 }
 
 /// Opens an encrypted connection to a server that is not judged, and shows it nothing: for the signed trust bundle from
@@ -149,13 +175,7 @@ where
     S: Read + Write + 'b,
 {
     let mut records = Records::new(socket, buffers);
-    let mut provider = Provider {
-        verifier: Verifier::new(Judge::Nobody, records.link),
-        rng,
-        credential: None,
-        showing: Showing::NotAsked,
-    };
-    records.open(name, ALPN_HTTP, &mut provider, deadline).await?;
+    records.open_unjudged(name, rng, deadline).await?;
     Ok(UnjudgedStream(records))
 }
 
@@ -174,6 +194,50 @@ where
         Self { tls: Some(tls), link, end: None, is_writing: false }
     }
 
+    async fn shake(
+        &mut self,
+        expected: &Expected<'_>,
+        credential: Credential<'_>,
+        rng: &mut dyn CryptoRngCore,
+        deadline: Instant,
+    ) -> Result<VerifiedGateway, GuardError> {
+        if credential.certificate.len() > CERTIFICATE_BYTES_MAX {
+            self.tls = None;
+            return Err(GuardError::Misused);
+        }
+        let mut provider = Provider {
+            verifier: Verifier::new(Judge::Gateway(expected), self.link),
+            rng,
+            credential: Some(credential),
+            showing: Showing::NotAsked,
+        };
+        self.open(expected.name, ALPN_MQTT, &mut provider, deadline).await?;
+        let error = match (provider.verifier.evidence(), provider.showing) {
+            (Some(gateway), Showing::Shown) => return Ok(gateway),
+            (_, Showing::KeyFailed) => GuardError::Key,
+            (Some(_), Showing::NotAsked) => GuardError::Breach(Breach::NotMutual),
+            // Cannot be: the flight was in order. If it ever is, nobody was verified.
+            (None, _) => GuardError::Breach(Breach::Flight),
+        };
+        self.tls = None;
+        Err(error)
+    }
+
+    async fn open_unjudged(
+        &mut self,
+        name: &str,
+        rng: &mut dyn CryptoRngCore,
+        deadline: Instant,
+    ) -> Result<(), GuardError> {
+        let mut provider = Provider {
+            verifier: Verifier::new(Judge::Nobody, self.link),
+            rng,
+            credential: None,
+            showing: Showing::NotAsked,
+        };
+        self.open(name, ALPN_HTTP, &mut provider, deadline).await
+    }
+
     /// Shakes hands until `deadline`. An error leaves no socket behind.
     async fn open(
         &mut self,
@@ -182,8 +246,13 @@ where
         provider: &mut Provider<'_, '_>,
         deadline: Instant,
     ) -> Result<(), GuardError> {
+        if self.link.phase() != Phase::ServerHello {
+            // Hands were shaken already, well or badly.
+            self.tls = None;
+        }
         let Some(tls) = &mut self.tls else { return Err(GuardError::Closed) };
         if name.len() > HOST_BYTES_MAX {
+            self.tls = None;
             return Err(GuardError::Misused);
         }
         let mut config = TlsConfig::new().with_alpn(alpn);

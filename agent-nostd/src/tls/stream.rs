@@ -24,6 +24,16 @@ pub struct UnjudgedStream<'b, S>(pub(super) Records<'b, S>)
 where
     S: Read + Write;
 
+/// The stream of a [`super::Line`], mutually authenticated. Only [`super::Line::connect`] makes it.
+pub struct GuardedLine<'l, 'b, S>(pub(super) &'l mut Records<'b, S>)
+where
+    S: Read + Write;
+
+/// The stream of a [`super::Line`] to nobody in particular. Only [`super::Line::open_unjudged`] makes it.
+pub struct UnjudgedLine<'l, 'b, S>(pub(super) &'l mut Records<'b, S>)
+where
+    S: Read + Write;
+
 /// The records of one connection. The socket is dropped, and so closed, with the first failure.
 pub(super) struct Records<'b, S>
 where
@@ -185,19 +195,19 @@ fn meaning(fault: Option<Fault>, error: &TlsError) -> GuardError {
 }
 
 macro_rules! stream {
-    ($name:ident) => {
-        impl<'b, S: Read + Write + 'b> ErrorType for $name<'b, S> {
+    ($name:ident, $($lifetime:lifetime),+) => {
+        impl<$($lifetime,)+ S: Read + Write + 'b> ErrorType for $name<$($lifetime,)+ S> {
             type Error = GuardError;
         }
 
-        impl<'b, S: Read + Write + 'b> Read for $name<'b, S> {
+        impl<$($lifetime,)+ S: Read + Write + 'b> Read for $name<$($lifetime,)+ S> {
             /// `Ok(0)` when the peer said goodbye; an end without that is [`GuardError::Broken`]. Safe to cancel.
             async fn read(&mut self, target: &mut [u8]) -> Result<usize, GuardError> {
                 self.0.read(target).await
             }
         }
 
-        impl<'b, S: Read + Write + 'b> Write for $name<'b, S> {
+        impl<$($lifetime,)+ S: Read + Write + 'b> Write for $name<$($lifetime,)+ S> {
             /// Takes bytes into the current record, and sends it when it is full. Not to be cancelled.
             async fn write(&mut self, bytes: &[u8]) -> Result<usize, GuardError> {
                 self.0.write(bytes).await
@@ -208,7 +218,11 @@ macro_rules! stream {
                 self.0.flush().await
             }
         }
+    };
+}
 
+macro_rules! close {
+    ($name:ident) => {
         impl<'b, S: Read + Write + 'b> $name<'b, S> {
             /// Says goodbye (close_notify) and closes the socket. Waits for the transport to take it: set a deadline.
             pub async fn close(self) {
@@ -218,8 +232,12 @@ macro_rules! stream {
     };
 }
 
-stream!(GuardedStream);
-stream!(UnjudgedStream);
+stream!(GuardedStream, 'b);
+stream!(UnjudgedStream, 'b);
+stream!(GuardedLine, 'l, 'b);
+stream!(UnjudgedLine, 'l, 'b);
+close!(GuardedStream);
+close!(UnjudgedStream);
 
 /// Records in a row without data: tickets and padding. More is a flood.
 const EMPTY_RECORDS_MAX: u8 = 32;
