@@ -9,13 +9,13 @@
 //! | 3, 4 | trust bundle; the one not in use also holds a slot while that is rewritten | in turns |
 //! | 5, 6 | clock floor and retirement | in turns |
 //!
-//! Every unit is a log of [entries](entry). Nothing is programmed twice, nothing counts before its commit word, and
+//! Every unit is a log of entries. Nothing is programmed twice, nothing counts before its commit word, and
 //! what is in force is never in a unit that is being erased:
 //!
 //! - Trust and life append to the unit with the newest entry; when that is full or fails, the other unit is erased and
 //!   written, and the higher sequence wins.
 //! - A slot that has to be erased is first written, whole, to the trust unit that is not in use, with a
-//!   [`Rescue`](Kind::Rescue) entry last. From there on the slot's own unit counts for nothing: the next start finishes
+//!   `Rescue` entry last. From there on the slot's own unit counts for nothing: the next start finishes
 //!   what was begun.
 //!
 //! So after a cut every item, each key included, is the old one or the new one. Keys that are replaced or wiped are

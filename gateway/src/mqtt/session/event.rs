@@ -26,13 +26,13 @@ pub enum Input {
     Routed(Result<usize, PublishError>),
     /// The gatekeeper's answer to [`Output::Control`].
     Controlled(Result<(), Refusal>),
-    /// A message for the client; only while [`Session::can_send`].
+    /// A message for the client; only while [`super::Session::can_send`].
     Deliver(Arc<Message>, QoS),
     /// Messages wait although the session cannot send.
     Backlog,
     /// The client does not take what is written.
     WriteStuck,
-    /// The time of [`Session::poll_timeout`] has come.
+    /// The time of [`super::Session::poll_timeout`] has come.
     Timeout,
     /// The gateway wants the session to end.
     Cut(Cut),
