@@ -19,10 +19,10 @@
 //! | what | bytes | of which |
 //! |---|---|---|
 //! | `agent::Memory` | 14,100 | the three below |
-//! | the core, `protocol::device::Device` | 6,220 | output buffer 3,076, slots 2,200 |
+//! | the core, `protocol::device::Device` | 6,224 | output buffer 3,076, slots 2,200 |
 //! | `tls::Buffers` | 3,460 | record read 2,304, record written 1,152 |
 //! | `mqtt::Memory` | 4,400 | receive 3,173, send 1,231; holds fleet file and certificate while dialling |
-//! | future of `Agent::run` | 4,900 | TLS connection 1,304, MQTT session 704, the step under way |
+//! | future of `Agent::run` | 5,220 | TLS connection 1,304, MQTT session 704, the step under way |
 //! | socket buffers | board's | a TLS record to receive, a CSR to send |
 //!
 //! No step allocates. What is deep on the stack is public-key work inside a handshake; every step of the loop has a frame
