@@ -57,4 +57,4 @@ impl App for Program {
 const INSTRUCTIONS_PER_TICK: u32 = 40;
 const TICKS_PER_MICRO: u64 = 25;
 /// As in `memory.x`.
-const RAM_BYTES: u32 = 64 * 1024;
+const RAM_BYTES: u32 = 96 * 1024;

@@ -1,6 +1,9 @@
 //! The executor's loop: polls what is ready, sleeps when nothing is, and counts how long it slept.
 
+use core::future::poll_fn;
+use core::pin::Pin;
 use core::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use core::task::{Context, Poll};
 
 use embassy_executor::{Spawner, raw};
 use static_cell::StaticCell;
@@ -25,6 +28,15 @@ pub(crate) fn run(start: impl FnOnce(Spawner)) -> ! {
         // SAFETY: they were masked three lines above, outside of any critical section.
         unsafe { cortex_m::interrupt::enable() };
     }
+}
+
+/// Awaits the future, polled in a call of its own: its temporaries take stack only then.
+pub(crate) fn apart<F: Future>(mut future: Pin<&mut F>) -> impl Future<Output = F::Output> {
+    #[inline(never)]
+    fn poll<F: Future>(future: Pin<&mut F>, context: &mut Context<'_>) -> Poll<F::Output> {
+        future.poll(context)
+    }
+    poll_fn(move |context| poll(future.as_mut(), context))
 }
 
 /// Ticks of 40 ns since the start in which the processor worked, modulo 2^32: the clock without the time asleep. Under

@@ -58,6 +58,7 @@ pub(crate) struct Arguments {
 
 impl Arguments {
     /// Asks the host.
+    #[inline(never)]
     pub(crate) fn read() -> Self {
         let mut line = [0; LINE_LEN];
         let length = semihosting::command_line(&mut line).len();
@@ -102,4 +103,4 @@ impl Arguments {
     }
 }
 
-const LINE_LEN: usize = 512;
+const LINE_LEN: usize = 256;

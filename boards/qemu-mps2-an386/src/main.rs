@@ -16,6 +16,8 @@ mod timer;
 mod uart;
 mod vectors;
 
+use core::pin::pin;
+
 use embassy_executor::Spawner;
 use embassy_futures::select::{Either, select};
 use embassy_net::{Runner, Stack, StackResources};
@@ -29,6 +31,7 @@ use rand_core::RngCore as _;
 use static_cell::{ConstStaticCell, StaticCell};
 
 use crate::app::Program;
+use crate::executor::apart;
 use crate::host::{Arguments, HostEntropy};
 use crate::lan9118::Lan9118;
 use crate::nor::{FileFlash, FileLock};
@@ -42,6 +45,8 @@ fn main() -> ! {
     executor::run(start)
 }
 
+/// In a frame of its own: the executor's stays on the stack for ever.
+#[inline(never)]
 fn start(spawner: Spawner) {
     static DRIVER: ConstStaticCell<Lan9118> = ConstStaticCell::new(Lan9118::new());
     static RESOURCES: StaticCell<StackResources<3>> = StaticCell::new();
@@ -63,12 +68,12 @@ async fn network(mut runner: Runner<'static, &'static mut Lan9118>) -> ! {
 #[embassy_executor::task]
 async fn device(stack: Stack<'static>, mut entropy: HostEntropy) {
     static MEMORY: ConstStaticCell<Memory> = ConstStaticCell::new(Memory::new());
-    static RECEIVE: ConstStaticCell<[u8; 2560]> = ConstStaticCell::new([0; 2560]);
-    static SEND: ConstStaticCell<[u8; 1536]> = ConstStaticCell::new([0; 1536]);
+    static RECEIVE: ConstStaticCell<[u8; 1536]> = ConstStaticCell::new([0; 1536]);
+    static SEND: ConstStaticCell<[u8; 1024]> = ConstStaticCell::new([0; 1024]);
     let arguments = Arguments::read();
     let (mut slots, mut lock) = storage(&arguments);
     let mut line = Uart::start();
-    let hello = become_device(&mut slots, &mut lock, &mut line, &mut entropy).await;
+    let hello = apart(pin!(become_device(&mut slots, &mut lock, &mut line, &mut entropy))).await;
     let mut network = StackNetwork::new(stack, RECEIVE.take(), SEND.take());
     let mut program = Program::default();
     let agent = Agent {
@@ -79,7 +84,9 @@ async fn device(stack: Stack<'static>, mut entropy: HostEntropy) {
         app: &mut program,
         options: arguments.options(),
     };
-    let ended = match select(agent.run(MEMORY.take()), factory::serve_locked(&mut line, &hello)).await {
+    let agent = pin!(agent.run(MEMORY.take()));
+    let line = pin!(factory::serve_locked(&mut line, &hello));
+    let ended = match select(apart(agent), apart(line)).await {
         Either::First(End::Retired | End::Stopped) => 0,
         _ => STATUS_BROKEN,
     };
@@ -105,6 +112,7 @@ async fn become_device(
 }
 
 /// The identity partition and its lock, in the file that the argument `flash` names.
+#[inline(never)]
 fn storage(arguments: &Arguments) -> (Slots<FileFlash>, FileLock) {
     let name = arguments.value(b"flash").unwrap_or_default();
     let (Ok(mut flash), Ok(lock)) = (FileFlash::open(name, UNITS), FileFlash::lock(name, UNITS)) else {

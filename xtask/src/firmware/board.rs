@@ -26,8 +26,10 @@ pub(crate) struct Board {
     pub(crate) tool: Tool,
     /// What runs in every test.
     pub(crate) tier: Tier,
-    /// What the image may cost; empty without a table `gate`.
+    /// What the image may cost at most; empty for a board that is not measured.
     pub(crate) gate: Table,
+    /// What it should cost.
+    pub(crate) goal: Table,
 }
 
 /// What writes an image to a board.
@@ -114,6 +116,7 @@ impl Board {
                 other => bail!("test.tier = {other:?}: neither run nor build"),
             },
             gate: section("gate"),
+            goal: section("goal"),
         })
     }
 }

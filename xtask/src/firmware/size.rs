@@ -26,21 +26,51 @@ pub(crate) struct Arguments {
 
 /// `cargo xtask firmware size`.
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {
-    let (figures, findings) = measure(arguments.board.as_deref())?;
+    let measured = measure(arguments.board.as_deref())?;
     if arguments.json {
-        let rows: Vec<Value> = figures.iter().map(Figures::json).collect();
-        say(&serde_json::to_string_pretty(&json!({ "v": 1, "images": rows, "findings": findings }))?);
+        let rows: Vec<Value> = measured.figures.iter().map(Figures::json).collect();
+        let object = json!({ "v": 1, "images": rows, "findings": measured.findings, "missed_goals": measured.missed });
+        say(&serde_json::to_string_pretty(&object)?);
     } else {
-        say(&table(&figures));
+        say(&table(&measured.figures));
     }
-    judge(&findings)
+    measured.judge()
 }
 
-fn judge(findings: &[String]) -> Result<()> {
-    for finding in findings {
-        eprintln!("error: {finding}");
+/// The same as a step of a test run; says the figures in a line.
+pub(crate) fn gate() -> Result<String> {
+    let measured = measure(None)?;
+    say(&table(&measured.figures));
+    measured.judge()?;
+    let usual = measured.figures.first().context("no board is measured")?;
+    let known = |figure: Option<u64>| figure.map_or_else(|| "?".to_owned(), |figure| figure.to_string());
+    let missed = measured.missed.len();
+    Ok(format!("flash {} B, RAM {} B, {missed} goal(s) missed", usual.flash_bytes, known(usual.ram_bytes())))
+}
+
+/// What was measured, and what follows.
+#[derive(Default)]
+struct Measured {
+    figures: Vec<Figures>,
+    /// Beyond the gate, or in the image against the rules: an error.
+    findings: Vec<String>,
+    /// Within the gate and beyond the goal.
+    missed: Vec<String>,
+}
+
+impl Measured {
+    fn judge(&self) -> Result<()> {
+        for missed in &self.missed {
+            eprintln!("goal missed: {missed}");
+        }
+        for finding in &self.findings {
+            eprintln!("error: {finding}");
+        }
+        match self.findings.len() {
+            0 => Ok(()),
+            count => bail!("{count} figure(s) beyond what they may be"),
+        }
     }
-    if findings.is_empty() { Ok(()) } else { bail!("{} figure(s) beyond what they may be", findings.len()) }
 }
 
 /// What one image costs.
@@ -70,8 +100,8 @@ impl Figures {
     }
 }
 
-fn measure(board: Option<&str>) -> Result<(Vec<Figures>, Vec<String>)> {
-    let (mut figures, mut findings) = (Vec::new(), Vec::new());
+fn measure(board: Option<&str>) -> Result<Measured> {
+    let mut measured = Measured::default();
     emulator::ensure()?;
     for package in MEASURING {
         run_command(&mut cargo(&["build", "--locked", "--bins", "-p", package]))?;
@@ -79,13 +109,14 @@ fn measure(board: Option<&str>) -> Result<(Vec<Figures>, Vec<String>)> {
     for board in Board::select(board)?.iter().filter(|board| board.tier == Tier::Run && !board.gate.is_empty()) {
         for variant in [Variant::Usual, Variant::Records16k] {
             let built = build::build(board, variant, None)?;
-            findings.extend(unwanted(&built));
-            let measured = measure_image(&built)?;
-            findings.extend(beyond(&measured, variant, &board.gate));
-            figures.push(measured);
+            measured.findings.extend(unwanted(&built));
+            let figures = measure_image(&built)?;
+            measured.findings.extend(beyond(&figures, variant, &board.gate));
+            measured.missed.extend(beyond(&figures, variant, &board.goal));
+            measured.figures.push(figures);
         }
     }
-    Ok((figures, findings))
+    Ok(measured)
 }
 
 fn measure_image(built: &Built) -> Result<Figures> {
@@ -115,7 +146,7 @@ fn unwanted(built: &Built) -> Vec<String> {
     allocator.into_iter().chain(say("text formatting", &built.image.formatting())).collect()
 }
 
-/// Figures above what the table `gate` of `board.toml` allows, and figures that are missing.
+/// Figures above what a table of `board.toml` allows, and figures that are missing.
 fn beyond(figures: &Figures, variant: Variant, gate: &Table) -> Vec<String> {
     let ram = match variant {
         Variant::Usual => "ram_bytes",
