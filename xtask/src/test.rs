@@ -28,7 +28,6 @@ pub(crate) fn run() -> Result<()> {
         steps.step("doc tests", || {
             run_command(&mut cargo(&["test", "--workspace", "--doc", "--locked"])).map(|()| String::new())
         });
-        steps.step("firmware size", firmware::gate);
         steps.step("tests", || {
             let (told, outcome) = run_tests()?;
             summary = told;
@@ -36,7 +35,6 @@ pub(crate) fn run() -> Result<()> {
         });
     } else {
         steps.not_run("doc tests", "needs tools and build");
-        steps.not_run("firmware size", "needs tools and build");
         steps.not_run("tests", "needs tools and build");
     }
     let outcome = steps.finish();

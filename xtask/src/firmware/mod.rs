@@ -44,8 +44,6 @@ pub(crate) fn prepare() -> Result<String> {
     Ok(format!("{} board(s), {emulator}", boards.len()))
 }
 
-pub(crate) use size::gate;
-
 fn test() -> Result<()> {
     for board in board::Board::select(None)?.iter().filter(|board| board.tier == board::Tier::Run) {
         build::build(board, build::Variant::Usual, None)?;

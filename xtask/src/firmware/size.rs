@@ -37,17 +37,6 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     measured.judge()
 }
 
-/// The same as a step of a test run; says the figures in a line.
-pub(crate) fn gate() -> Result<String> {
-    let measured = measure(None)?;
-    say(&table(&measured.figures));
-    measured.judge()?;
-    let usual = measured.figures.first().context("no board is measured")?;
-    let known = |figure: Option<u64>| figure.map_or_else(|| "?".to_owned(), |figure| figure.to_string());
-    let missed = measured.missed.len();
-    Ok(format!("flash {} B, RAM {} B, {missed} goal(s) missed", usual.flash_bytes, known(usual.ram_bytes())))
-}
-
 /// What was measured, and what follows.
 #[derive(Default)]
 struct Measured {
@@ -103,9 +92,8 @@ impl Figures {
 fn measure(board: Option<&str>) -> Result<Measured> {
     let mut measured = Measured::default();
     emulator::ensure()?;
-    for package in MEASURING {
-        run_command(&mut cargo(&["build", "--locked", "--bins", "-p", package]))?;
-    }
+    // All of the workspace at once: package by package, each would be built for features of its own.
+    run_command(&mut cargo(&["build", "--locked", "--bins", "--workspace"]))?;
     for board in Board::select(board)?.iter().filter(|board| board.tier == Tier::Run && !board.gate.is_empty()) {
         for variant in [Variant::Usual, Variant::Records16k] {
             let built = build::build(board, variant, None)?;
@@ -192,9 +180,6 @@ fn table(figures: &[Figures]) -> String {
         format!("{:<32}{:>9}{:>9}{:>8}{:>9}{:>14}", "image", "flash B", "static B", "stack B", "RAM B", "handshake");
     head + &figures.iter().map(row).collect::<String>() + "\n(handshake: instructions; RAM: statics and stack)"
 }
-
-/// What the measuring takes.
-const MEASURING: [&str; 4] = ["muster-system-tests", "muster-gateway", "muster-provisioning", "muster-agent-std"];
 
 #[cfg(test)]
 mod tests {
