@@ -30,6 +30,16 @@ pub const TRUST_BUNDLE_BYTES_MAX: usize = 3000;
 pub const SIGNATURES_MAX: usize = 2;
 /// Longest text that a device may send about itself (version, board).
 pub const LABEL_BYTES_MAX: usize = 32;
+/// Longest name of a command to a device.
+pub const COMMAND_NAME_BYTES_MAX: usize = 32;
+/// Longest argument of a command.
+pub const ARGUMENT_BYTES_MAX: usize = 512;
+/// Longest result of a command.
+pub const RESULT_BYTES_MAX: usize = 128;
+/// Longest encoded answer to a command: version, number, outcome, length, result.
+pub const ANSWER_BYTES_MAX: usize = 1 + 5 + 1 + 2 + RESULT_BYTES_MAX;
+/// Longest encoded report: version, three numbers of 64 bits, a percentage.
+pub const TELEMETRY_BYTES_MAX: usize = 1 + 3 * 10 + 1;
 /// Longest product or lot name in a shipment manifest.
 pub const PRODUCT_BYTES_MAX: usize = 64;
 /// Devices in one shipment manifest.

@@ -6,10 +6,10 @@
 use crate::device_id::DeviceId;
 use crate::limits::DEVICE_ID_BYTES_MAX;
 
-/// Longest control or telemetry topic in bytes.
+/// Longest topic of this module in bytes.
 pub const TOPIC_BYTES_MAX: usize = 8 + DEVICE_ID_BYTES_MAX + 13;
 
-/// A control or telemetry topic.
+/// A topic of this module.
 pub type TopicText = heapless::String<TOPIC_BYTES_MAX>;
 
 /// Which of the two control channels: it follows from the credential of the session.
@@ -56,6 +56,18 @@ pub fn telemetry(device: &DeviceId) -> TopicText {
     join(&["devices/", device.as_str(), "/telemetry"])
 }
 
+/// Where commands to a device go.
+#[must_use]
+pub fn command(device: &DeviceId) -> TopicText {
+    join(&["devices/", device.as_str(), "/command"])
+}
+
+/// Where a device answers commands.
+#[must_use]
+pub fn answer(device: &DeviceId) -> TopicText {
+    join(&["devices/", device.as_str(), "/answer"])
+}
+
 /// Reads a control topic back into its parts.
 #[must_use]
 pub fn parse_control(topic: &str) -> Option<(DeviceId, Channel, Direction)> {
@@ -98,6 +110,8 @@ mod tests {
         }
         assert_eq!(control(&device, Channel::Enrol, Direction::Up), "$muster/dev-1/enrol/up");
         assert_eq!(telemetry(&device), "devices/dev-1/telemetry");
+        assert_eq!(command(&device), "devices/dev-1/command");
+        assert_eq!(answer(&device), "devices/dev-1/answer");
     }
 
     #[test]
@@ -121,5 +135,6 @@ mod tests {
         let device = DeviceId::new(&text).unwrap();
         assert!(control(&device, Channel::Control, Direction::Down).ends_with("/control/down"));
         assert!(telemetry(&device).ends_with("/telemetry"));
+        assert!(command(&device).ends_with("/command"));
     }
 }

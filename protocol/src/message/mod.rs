@@ -15,6 +15,7 @@ use crate::limits::{LABEL_BYTES_MAX, MESSAGE_BYTES_MAX};
 use crate::pki::serial::Serial;
 use crate::time::UnixTime;
 
+pub mod application;
 pub mod factory;
 
 /// Version of the envelope and of every message in it.

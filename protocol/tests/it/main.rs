@@ -2,6 +2,7 @@
 //! held to their golden bytes, lives lived step by step.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod application;
 mod device;
 mod documents;
 mod factory;
