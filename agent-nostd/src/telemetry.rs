@@ -1,7 +1,9 @@
-//! What a device reports of itself, at `devices/<device-id>/telemetry`: the same JSON as the Linux agent's, so that
-//! consoles read one form. Written by hand: firmware carries no formatting.
+//! What a device reports of itself, at `devices/<device-id>/telemetry`: postcard (docs/formats.md). The gateway shows it as
+//! it shows the Linux agent's.
 
-use crate::fmt::{DIGITS_MAX, decimal};
+use muster_protocol::limits::TELEMETRY_BYTES_MAX;
+use muster_protocol::message::application::Telemetry;
+use muster_protocol::message::encode_into;
 
 /// What a board knows of itself.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
@@ -14,32 +16,22 @@ pub struct Vitals {
     pub memory_total_bytes: u32,
 }
 
-/// Longest report.
-pub const REPORT_BYTES_MAX: usize = 128;
-
-/// A report.
-pub type Report = heapless::Vec<u8, REPORT_BYTES_MAX>;
+/// A report, as it travels.
+pub type Report = heapless::Vec<u8, TELEMETRY_BYTES_MAX>;
 
 /// Writes a report.
 #[must_use]
 pub fn report(uptime_secs: u64, vitals: Vitals) -> Report {
-    let mut json = Report::new();
-    let mut digits = [0; DIGITS_MAX];
-    // REPORT_BYTES_MAX holds the longest numbers, so nothing is ever cut.
-    let mut put = |text: &str| drop(json.extend_from_slice(text.as_bytes()));
-    put("{\"v\":1,\"uptime_secs\":");
-    put(decimal(uptime_secs, &mut digits));
-    put(",\"load1\":");
-    let hundredths = u64::from(vitals.load_percent);
-    put(decimal(hundredths / 100, &mut digits));
-    put(if hundredths % 100 < 10 { ".0" } else { "." });
-    put(decimal(hundredths % 100, &mut digits));
-    put(",\"memory_used_bytes\":");
-    put(decimal(u64::from(vitals.memory_used_bytes), &mut digits));
-    put(",\"memory_total_bytes\":");
-    put(decimal(u64::from(vitals.memory_total_bytes), &mut digits));
-    put("}");
-    json
+    let telemetry = Telemetry {
+        uptime_secs,
+        load_percent: vitals.load_percent,
+        memory_used_bytes: vitals.memory_used_bytes.into(),
+        memory_total_bytes: vitals.memory_total_bytes.into(),
+    };
+    let mut report = Report::new();
+    // The longest report fits, so there is nothing to go wrong.
+    let _ = encode_into(&telemetry, &mut report);
+    report
 }
 
 #[cfg(test)]
@@ -47,14 +39,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn reports_are_json() {
-        let vitals = Vitals { load_percent: 7, memory_used_bytes: 30_000, memory_total_bytes: 65_536 };
-        assert_eq!(
-            core::str::from_utf8(&report(12, vitals)),
-            Ok(r#"{"v":1,"uptime_secs":12,"load1":0.07,"memory_used_bytes":30000,"memory_total_bytes":65536}"#)
-        );
+    fn the_longest_report_fits() {
         let most = Vitals { load_percent: 255, memory_used_bytes: u32::MAX, memory_total_bytes: u32::MAX };
-        let longest = report(u64::MAX, most);
-        assert!(longest.ends_with(b"}") && longest.windows(4).any(|window| window == b"2.55"));
+        let read = Telemetry::decode(&report(u64::MAX, most)).unwrap();
+        assert_eq!((read.uptime_secs, read.load_percent), (u64::MAX, 255));
+        assert_eq!((read.memory_used_bytes, read.memory_total_bytes), (u32::MAX.into(), u32::MAX.into()));
     }
 }

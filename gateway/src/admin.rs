@@ -25,4 +25,6 @@ mod wire;
 pub use caller::Caller;
 pub use error::{Blame, OperationError};
 pub use instant::Instant;
-pub use operations::{AuditFilter, DeviceFilter, Installation, NewOperator, NewService, Operations};
+pub use operations::{
+    AuditFilter, COMMAND_WAIT_SECS_MAX, DeviceFilter, Installation, NewCommand, NewOperator, NewService, Operations,
+};

@@ -103,6 +103,8 @@ kinds! {
     DeviceRevoked = "device.revoked";
     /// A revoked device may enrol anew.
     DeviceReadmitted = "device.readmitted";
+    /// An operator sent a command to a device's program.
+    DeviceCommanded = "device.commanded";
     /// A device was retired for good.
     DeviceRetired = "device.retired";
     /// A manifest was imported.

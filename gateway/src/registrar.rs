@@ -39,7 +39,9 @@ mod sessions;
 
 pub use change::apply_until_known;
 pub use refusals::{BURST, PARTIES_MAX, REFILL_SECS, RefusalMeter, Verdict};
-pub use sessions::{LiveSession, NoSessions, SessionCounts, Sessions, Telemetry, TooLong};
+pub use sessions::{
+    CommandOutcome, CommandRefused, LiveSession, NoSessions, SessionCounts, Sessions, Telemetry, TooLong,
+};
 
 use lease::Leases;
 use run::Task;

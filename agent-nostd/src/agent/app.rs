@@ -16,6 +16,17 @@ pub enum Wish {
     Stop,
 }
 
+/// How a command went. A length says how much of the result's room was used.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Reply {
+    /// It was carried out.
+    Done(usize),
+    /// It was tried and failed.
+    Failed(usize),
+    /// There is no such command.
+    Unknown,
+}
+
 /// A board's own program. Calls come from the loop, between two steps of it: what takes long holds the session up.
 pub trait App {
     /// Something happened.
@@ -23,11 +34,11 @@ pub trait App {
         let _ = told;
     }
 
-    /// A command came on `devices/<device-id>/cmd/NAME`. What is written to `answer` (at most [`ANSWER_BYTES_MAX`]) is
-    /// published on `devices/<device-id>/answer/NAME` when a length is returned.
-    fn command(&mut self, name: &str, payload: &[u8], answer: &mut [u8]) -> Option<usize> {
-        let _ = (name, payload, answer);
-        None
+    /// A command came, on `devices/<device-id>/command`. What it gives is written to `result`, whose length is
+    /// [`muster_protocol::limits::RESULT_BYTES_MAX`], and answered on `devices/<device-id>/answer`.
+    fn command(&mut self, name: &str, argument: &[u8], result: &mut [u8]) -> Reply {
+        let _ = (name, argument, result);
+        Reply::Unknown
     }
 
     /// What to report.
@@ -43,8 +54,3 @@ pub trait App {
 
 /// A board without a program of its own.
 impl App for () {}
-
-/// Longest answer to a command.
-pub const ANSWER_BYTES_MAX: usize = 128;
-/// Longest name of a command that gets an answer.
-pub const COMMAND_NAME_BYTES_MAX: usize = 32;

@@ -40,7 +40,7 @@ mod records;
 mod session;
 mod trust;
 
-pub use app::{ANSWER_BYTES_MAX, App, COMMAND_NAME_BYTES_MAX, Wish};
+pub use app::{App, Reply, Wish};
 pub use records::Fault;
 
 use life::Ended;

@@ -11,6 +11,9 @@ use embassy_time::{Duration, Instant, Timer, with_deadline};
 use embedded_io_async::{ErrorType, Read, Write};
 use muster_protocol::Code;
 use muster_protocol::device::{Credential, Device, Failure, Input};
+use muster_protocol::limits::{ANSWER_BYTES_MAX, RESULT_BYTES_MAX};
+use muster_protocol::message::application::{Answer, Command, Outcome};
+use muster_protocol::message::encode_into;
 use muster_protocol::pki::{GatewayClock, VerifiedGateway};
 use muster_protocol::topic::{self, Direction, TopicText};
 use rand_core::CryptoRngCore;
@@ -18,7 +21,7 @@ use rand_core::CryptoRngCore;
 use super::drain::{Broken, Offline, Outlet, Wants};
 use super::life::{After, IDLE, due};
 use super::trust::{ENDPOINT_BYTES_MAX, Target};
-use super::{ANSWER_BYTES_MAX, App, COMMAND_NAME_BYTES_MAX, Running, Vault, Wish};
+use super::{App, Reply, Running, Vault, Wish};
 use crate::apart::apart;
 use crate::clock;
 use crate::fmt::Told;
@@ -227,7 +230,7 @@ where
                     device.handle_input(now, Input::Message(payload));
                     Ok(None)
                 }
-                Ok(Next::Publication { topic, payload }) => Ok(self.command(device, topic, payload)),
+                Ok(Next::Publication { payload, .. }) => Ok(self.command(payload)),
                 Ok(Next::Progress | Next::Alarm) => Ok(None),
                 Err(end) => Err(end),
             };
@@ -236,8 +239,9 @@ where
                     self.app.told(Told::PublicationRefused(reason.code()));
                 }
                 (Err(end), _) => return Exit::Broken(end),
-                (Ok(Some(Answer { topic, payload })), _) => {
-                    let published = apart(pin!(session.publish(&topic, &payload, Concern::Nobody))).await;
+                (Ok(Some(answer)), _) => {
+                    let topic = topic::answer(device.identity().name());
+                    let published = apart(pin!(session.publish(&topic, &answer, Concern::Nobody))).await;
                     if let Err(end) = published {
                         return Exit::Broken(end);
                     }
@@ -278,7 +282,7 @@ where
         let name = device.identity().name();
         let is_first = report_at.is_none();
         if is_first {
-            session.subscribe(&join(&[&topic::application_prefix(name), COMMANDS, "#"])).await?;
+            session.subscribe(&topic::command(name)).await?;
         }
         let now = Instant::now();
         if report_at.is_none_or(|report_at| now >= report_at) {
@@ -292,37 +296,23 @@ where
         Ok(())
     }
 
-    /// Hands a command to the board's program.
-    fn command(&mut self, device: &Device, topic: &str, payload: &[u8]) -> Option<Answer> {
-        let prefix = topic::application_prefix(device.identity().name());
-        let name = topic.strip_prefix(prefix.as_str())?.strip_prefix(COMMANDS)?;
-        let mut answer = [0; ANSWER_BYTES_MAX];
-        let length = self.app.command(name, payload, &mut answer)?;
-        if name.len() > COMMAND_NAME_BYTES_MAX {
-            return None;
-        }
-        let payload = heapless::Vec::from_slice(answer.get(..length)?).ok()?;
-        Some(Answer { topic: join(&[&prefix, "answer/", name]), payload })
+    /// Hands a command to the board's program, and gives its answer. What is no command is not answered: nobody could tell
+    /// to what.
+    fn command(&mut self, payload: &[u8]) -> Option<EncodedAnswer> {
+        let Command { number, name, argument } = Command::decode(payload).ok()?;
+        let mut result = [0; RESULT_BYTES_MAX];
+        let outcome = match self.app.command(name, argument, &mut result) {
+            Reply::Done(length) => Outcome::Done(result.get(..length)?),
+            Reply::Failed(length) => Outcome::Failed(result.get(..length)?),
+            Reply::Unknown => Outcome::Unknown,
+        };
+        let mut encoded = EncodedAnswer::new();
+        encode_into(&Answer { number, outcome }, &mut encoded).ok()?;
+        Some(encoded)
     }
 }
 
-/// What is said in answer to a command.
-struct Answer {
-    topic: ApplicationTopic,
-    payload: heapless::Vec<u8, ANSWER_BYTES_MAX>,
-}
-
-/// A topic below `devices/<device-id>/`.
-type ApplicationTopic = heapless::String<{ topic::TOPIC_BYTES_MAX + COMMAND_NAME_BYTES_MAX }>;
-
-fn join(parts: &[&str]) -> ApplicationTopic {
-    let mut topic = ApplicationTopic::new();
-    for part in parts {
-        // The longest prefix, a word of ours and the longest name fit.
-        let _ = topic.push_str(part);
-    }
-    topic
-}
+type EncodedAnswer = heapless::Vec<u8, ANSWER_BYTES_MAX>;
 
 /// The up topic of an open session.
 struct Up<'u, 's, 'm, S: Read + Write + ErrorType<Error = GuardError>> {
@@ -359,6 +349,4 @@ fn failure_of_session(end: Broken, mqtt: &mqtt::Memory) -> Failure {
     }
 }
 
-/// Where commands come, below a device's own topics.
-const COMMANDS: &str = "cmd/";
 const GATEWAYS_MAX: usize = muster_protocol::limits::GATEWAYS_MAX;

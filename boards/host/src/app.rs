@@ -3,7 +3,7 @@
 use std::io::Write as _;
 
 use anyhow::Result;
-use muster_agent_nostd::agent::{App, Wish};
+use muster_agent_nostd::agent::{App, Reply, Wish};
 use muster_agent_nostd::fmt::Told;
 use muster_agent_nostd::telemetry::Vitals;
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -32,11 +32,15 @@ impl App for Program {
         say(&[&line]);
     }
 
-    fn command(&mut self, name: &str, payload: &[u8], answer: &mut [u8]) -> Option<usize> {
-        say(&["command ", name, " ", &String::from_utf8_lossy(payload)]);
-        let length = payload.len().min(answer.len());
-        answer.get_mut(..length)?.copy_from_slice(payload.get(..length)?);
-        Some(length)
+    fn command(&mut self, name: &str, argument: &[u8], result: &mut [u8]) -> Reply {
+        say(&["command ", name, " ", &String::from_utf8_lossy(argument)]);
+        let length = argument.len().min(result.len());
+        result[..length].copy_from_slice(&argument[..length]);
+        match name {
+            "echo" => Reply::Done(length),
+            "fail" => Reply::Failed(length),
+            _ => Reply::Unknown,
+        }
     }
 
     fn vitals(&mut self) -> Vitals {

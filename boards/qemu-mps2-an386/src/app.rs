@@ -1,7 +1,7 @@
 //! This board's own program: it says on the host's console what the agent tells, and measures the agent on the way.
 
 use embassy_time::Instant;
-use muster_agent_nostd::agent::App;
+use muster_agent_nostd::agent::{App, Reply};
 use muster_agent_nostd::fmt::Told;
 use muster_agent_nostd::telemetry::Vitals;
 
@@ -33,12 +33,16 @@ impl App for Program {
         }
     }
 
-    fn command(&mut self, name: &str, payload: &[u8], answer: &mut [u8]) -> Option<usize> {
-        console::say(&[b"command", name.as_bytes(), payload]);
+    fn command(&mut self, name: &str, argument: &[u8], result: &mut [u8]) -> Reply {
+        console::say(&[b"command", name.as_bytes(), argument]);
         // An echo: what a test can wait for at the other end.
-        let length = payload.len().min(answer.len());
-        answer[..length].copy_from_slice(&payload[..length]);
-        Some(length)
+        let length = argument.len().min(result.len());
+        result[..length].copy_from_slice(&argument[..length]);
+        match name {
+            "echo" => Reply::Done(length),
+            "fail" => Reply::Failed(length),
+            _ => Reply::Unknown,
+        }
     }
 
     fn vitals(&mut self) -> Vitals {

@@ -12,6 +12,7 @@
 //! | `GET /devices?search=&standing=&after=&limit=` | list |
 //! | `GET /devices/{id}` | show |
 //! | `POST /devices/{id}/rotate`, `suspend`, `resume`, `revoke`, `retire` | act; body `{"reason":…}` or `{}` |
+//! | `POST /devices/{id}/command` | body as [`NewCommand`]; answers when the device did |
 //! | `GET`, `POST /factory-cas`; `DELETE /factory-cas/{id}` | body `{"certificates":"PEM"}` |
 //! | `GET`, `POST /manifests` | body: the manifest, `application/octet-stream` |
 //! | `GET`, `POST /services`; `DELETE /services/{name}` | body as [`NewService`] |
@@ -40,7 +41,7 @@ use serde::{Deserialize, Serialize};
 
 use super::caller::Caller;
 use super::error::{self, Blame, OperationError};
-use super::operations::{AuditFilter, DeviceFilter, NewOperator, NewService, OperationResult, Operations};
+use super::operations::{AuditFilter, DeviceFilter, NewCommand, NewOperator, NewService, OperationResult, Operations};
 use super::request::document_ids;
 use crate::store::{OperatorRole, Store};
 
@@ -56,6 +57,7 @@ pub fn router<S: Store>(operations: Arc<Operations<S>>) -> Router {
     let routes = Router::new()
         .route("/devices", get(devices))
         .route("/devices/{id}", get(device))
+        .route("/devices/{id}/command", post(command))
         .route("/devices/{id}/{act}", post(act))
         .route("/factory-cas", get(factory_cas).post(add_factory_cas))
         .route("/factory-cas/{id}", delete(remove_factory_ca))
@@ -182,6 +184,19 @@ async fn act<S: Store>(
         }
     };
     answer(act().await)
+}
+
+async fn command<S: Store>(
+    State(operations): Shared<S>,
+    Extension(caller): Extension<Caller>,
+    Path(id): Path<String>,
+    headers: HeaderMap,
+    body: Result<Bytes, BytesRejection>,
+) -> Response {
+    match (device_id(&id), json::<NewCommand>(&headers, body)) {
+        (Ok(id), Ok(new)) => answer(operations.command(&caller, &id, new).await),
+        (Err(error), _) | (_, Err(error)) => Refused(error).into_response(),
+    }
 }
 
 /// Certificates of factory CAs.

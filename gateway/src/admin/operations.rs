@@ -7,6 +7,7 @@
 //! | file | idea |
 //! |---|---|
 //! | `device` | devices: list, show, rotate, suspend, resume, revoke, retire |
+//! | `command` | commands to a device's own program |
 //! | `factory` | factory CAs and shipment manifests |
 //! | `service`, `operator` | parties with a certificate of the operator CA |
 //! | `party` | what issuing to both has in common |
@@ -30,6 +31,7 @@ use crate::registrar::{Registrars, apply_until_known};
 use crate::store::{Applied, Change, OperatorRole, Store, Transaction};
 
 mod audit;
+mod command;
 mod device;
 mod factory;
 mod operator;
@@ -38,6 +40,7 @@ mod service;
 mod status;
 
 pub use audit::AuditFilter;
+pub use command::{COMMAND_WAIT_SECS_MAX, NewCommand};
 pub use device::DeviceFilter;
 pub use operator::NewOperator;
 pub use service::NewService;

@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::caller::Caller;
 use super::error::OperationError;
-use super::operations::{AuditFilter, DeviceFilter, NewOperator, NewService, OperationResult, Operations};
+use super::operations::{AuditFilter, DeviceFilter, NewCommand, NewOperator, NewService, OperationResult, Operations};
 use crate::store::{DocumentId, Store};
 
 /// A question or an act.
@@ -52,6 +52,13 @@ pub enum Request {
     DeviceRetire {
         /// Which.
         device: DeviceId,
+    },
+    /// Sends a command to a device's program.
+    DeviceCommand {
+        /// Which.
+        device: DeviceId,
+        /// What.
+        command: NewCommand,
     },
     /// Adds factory CAs.
     FactoryCaAdd {
@@ -115,6 +122,7 @@ impl Request {
             Self::DeviceResume { device } => value(operations.resume(caller, &device).await),
             Self::DeviceRevoke { device, reason } => value(operations.revoke(caller, &device, reason).await),
             Self::DeviceRetire { device } => value(operations.retire(caller, &device).await),
+            Self::DeviceCommand { device, command } => value(operations.command(caller, &device, command).await),
             Self::FactoryCaAdd { certificates } => value(operations.add_factory_cas(caller, &certificates).await),
             Self::FactoryCaList => value(operations.factory_cas(caller).await),
             Self::FactoryCaRemove { ids } => {

@@ -12,8 +12,8 @@ mod status;
 
 pub use audit::{AuditVerified, AuditView};
 pub use device::{
-    Acted, CertificateStanding, CertificateView, DeviceDetails, DeviceRow, Part, SessionView, TelemetryView,
-    TooLongView,
+    Acted, CertificateStanding, CertificateView, CommandStanding, CommandView, DeviceDetails, DeviceRow, Part,
+    SessionView, TelemetryView, TooLongView,
 };
 pub use registry::{FactoryCaAdded, FactoryCaView, Imported, IssuedView, ManifestView, OperatorView, ServiceView};
 pub use status::{ExpiryInterval, ExpiryView, OwnCertificateView, SessionsView, StatusView, StoreView};

@@ -1,4 +1,4 @@
-//! `device list|show|expiry|rotate|suspend|resume|revoke|retire`.
+//! `device list|show|expiry|rotate|suspend|resume|revoke|retire|command`.
 
 use std::fmt::Write as _;
 
@@ -10,9 +10,11 @@ use serde_json::json;
 
 use super::table::{fill, record, time, time_or_dash};
 use super::{Place, name, reason};
-use crate::admin::DeviceFilter;
 use crate::admin::request::Request;
-use crate::admin::view::{Acted, AuditView, DeviceDetails, DeviceRow, ExpiryView, Rows, TooLongView};
+use crate::admin::view::{
+    Acted, AuditView, CommandStanding, CommandView, DeviceDetails, DeviceRow, ExpiryView, Rows, TooLongView,
+};
+use crate::admin::{COMMAND_WAIT_SECS_MAX, DeviceFilter, NewCommand};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Device {
@@ -32,6 +34,23 @@ pub(super) enum Device {
     Revoke(Revoke),
     /// Keep a device out for good; its session is cut
     Retire(Retire),
+    /// Send a command to a device's own program, and wait for its answer
+    Command(Tell),
+}
+
+#[derive(Args, Debug)]
+pub(super) struct Tell {
+    #[command(flatten)]
+    one: One,
+    /// What: a name that the device's program knows
+    #[arg(value_name = "COMMAND")]
+    name: String,
+    /// With what: text that the program knows how to read
+    #[arg(default_value = "")]
+    argument: String,
+    /// How long its answer is waited for, in seconds
+    #[arg(long, value_name = "SECONDS", default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..=COMMAND_WAIT_SECS_MAX))]
+    wait: u64,
 }
 
 #[derive(Args, Debug)]
@@ -101,6 +120,7 @@ impl Device {
             Self::List(list) => list.act(output),
             Self::Show(one) => show(&one, output),
             Self::Expiry(expiry) => expiry.act(output),
+            Self::Command(tell) => tell.act(output),
             Self::Rotate(one) => one.ask(output, |device| Request::DeviceRotate { device }, "rotation ordered"),
             Self::Suspend(Suspend { one, reason }) => {
                 one.ask(output, |device| Request::DeviceSuspend { device, reason }, "suspended")
@@ -114,6 +134,26 @@ impl Device {
             Self::Retire(Retire { one, confirmation }) => {
                 output.confirm(&format!("Retire {} for good.", one.device), confirmation)?;
                 one.ask(output, |device| Request::DeviceRetire { device }, "retired")
+            }
+        }
+    }
+}
+
+impl Tell {
+    fn act(self, output: &Output) -> Result<(), Failure> {
+        let Tell { one: One { place, device }, name, argument, wait } = self;
+        let command = NewCommand { name, argument, wait_secs: wait };
+        let done: CommandView = place.open()?.ask(Request::DeviceCommand { device, command })?;
+        let (device, command) = (&done.device, printable(&done.command));
+        let result = printable(&done.result).replace('\n', " ");
+        match done.outcome {
+            CommandStanding::Done => record(output, &done, || result),
+            CommandStanding::Failed => {
+                Err(Failure::failed("command.failed", format!("{device}: {command} failed: {result}")))
+            }
+            CommandStanding::Unknown => {
+                Err(Failure::not_found("command.unknown", format!("{device} knows no command {command}"))
+                    .hint("the commands are those of the program in the device's firmware"))
             }
         }
     }

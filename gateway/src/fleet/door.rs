@@ -249,10 +249,8 @@ impl<S: Store> Gatekeeper for Door<S> {
         if self.client.role() != Role::Ldevid {
             return;
         }
-        if let Some(device) = self.client.device()
-            && topic == topic::telemetry(device)
-        {
-            self.fleet.live.telemetry().keep(device, payload, self.fleet.registrars.clock().now());
+        if let Some(device) = self.client.device() {
+            self.fleet.live.heard(device, topic, payload, self.fleet.registrars.clock().now());
         }
     }
 

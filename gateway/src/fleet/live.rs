@@ -9,16 +9,21 @@ use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use muster_protocol::limits::{ARGUMENT_BYTES_MAX, COMMAND_NAME_BYTES_MAX};
+use muster_protocol::message::application::Command;
+use muster_protocol::message::encode;
 use muster_protocol::pki::chain::{Role, VerifiedClient};
 use muster_protocol::pki::serial::Serial;
 use muster_protocol::topic::{self, Channel, Direction};
 use muster_protocol::{Code, DeviceId, UnixTime};
+use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
+use super::commands::Commands;
 use super::telemetry::LastTelemetry;
 use crate::config;
 use crate::mqtt::{Delivered, QoS, Router, Version};
-use crate::registrar::{LiveSession, SessionCounts, Sessions, Telemetry, TooLong};
+use crate::registrar::{CommandOutcome, CommandRefused, LiveSession, SessionCounts, Sessions, Telemetry, TooLong};
 use crate::store::Service;
 use crate::tls::record::role_name;
 
@@ -27,6 +32,7 @@ use crate::tls::record::role_name;
 pub struct LiveSessions {
     router: Arc<Router>,
     telemetry: LastTelemetry,
+    commands: Commands,
     table: Mutex<HashMap<String, Entry>>,
     last_door: AtomicU64,
 }
@@ -48,7 +54,13 @@ impl LiveSessions {
     /// None yet.
     #[must_use]
     pub fn new(router: Arc<Router>, telemetry: config::Telemetry) -> Self {
-        Self { router, telemetry: LastTelemetry::new(telemetry), table: Mutex::default(), last_door: AtomicU64::new(0) }
+        Self {
+            router,
+            telemetry: LastTelemetry::new(telemetry),
+            commands: Commands::default(),
+            table: Mutex::default(),
+            last_door: AtomicU64::new(0),
+        }
     }
 
     /// The router that delivers to them.
@@ -109,8 +121,22 @@ impl LiveSessions {
 
     pub(super) fn leave(&self, session: &str, door: u64) {
         let mut table = self.table();
-        if table.get(session).is_some_and(|entry| entry.door == door) {
-            table.remove(session);
+        if table.get(session).is_some_and(|entry| entry.door == door)
+            && let Some(entry) = table.remove(session)
+        {
+            drop(table);
+            if let Some(device) = entry.client.device() {
+                self.commands.forget(device);
+            }
+        }
+    }
+
+    /// Takes what a device publishes where the gateway listens as well: its reports, and its answers to commands.
+    pub(super) fn heard(&self, device: &DeviceId, topic: &str, payload: &[u8], at: UnixTime) {
+        if topic == topic::telemetry(device) {
+            self.telemetry.keep(device, payload, at);
+        } else if topic == topic::answer(device) {
+            self.commands.answered(device, payload);
         }
     }
 
@@ -134,6 +160,30 @@ impl Sessions for LiveSessions {
         if delivered != Delivered::Queued {
             // It is in the device's row: the next welcome says it again.
             tracing::info!(%device, ?delivered, "a notice did not reach the device");
+        }
+    }
+
+    fn command(
+        &self,
+        device: &DeviceId,
+        name: &str,
+        argument: &[u8],
+    ) -> Result<oneshot::Receiver<CommandOutcome>, CommandRefused> {
+        if name.len() > COMMAND_NAME_BYTES_MAX || argument.len() > ARGUMENT_BYTES_MAX {
+            return Err(CommandRefused::TooLong);
+        }
+        let is_operational = self.table().get(device.as_str()).is_some_and(|entry| entry.client.role() == Role::Ldevid);
+        if !is_operational {
+            return Err(CommandRefused::Offline);
+        }
+        let (number, outcome) = self.commands.expect(device).ok_or(CommandRefused::Busy)?;
+        let message = encode(&Command { number, name, argument }).map_err(|_| CommandRefused::TooLong)?;
+        let topic = topic::command(device);
+        match self.router.deliver(device.as_str(), &topic, message.to_vec(), QoS::AtLeastOnce) {
+            Delivered::Queued => Ok(outcome),
+            Delivered::NoSession => Err(CommandRefused::Offline),
+            Delivered::NotSubscribed => Err(CommandRefused::NotListening),
+            Delivered::NoRoom => Err(CommandRefused::Busy),
         }
     }
 

@@ -3,6 +3,7 @@
 //! | file | one idea |
 //! |---|---|
 //! | [`live`] | the live sessions, by device and service; cut and notified from outside |
+//! | `commands` | commands to devices that are not answered yet |
 //! | [`telemetry`] | the last telemetry of each device, bounded |
 //! | [`door`] | the gatekeeper of one MQTT connection, with the evidence of its own handshake |
 //! | [`follower`] | changes of the registry, carried to whoever is connected |
@@ -10,6 +11,7 @@
 //! Whether the registry knows and admits somebody is the registrar's to say ([`crate::registrar`]); how MQTT is spoken is
 //! [`crate::mqtt`]'s.
 
+mod commands;
 pub mod door;
 pub mod follower;
 pub mod live;

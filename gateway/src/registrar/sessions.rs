@@ -1,6 +1,7 @@
 //! The seam to the live sessions: what a registrar's outputs and an operator's questions need of them.
 
 use muster_protocol::{Code, DeviceId, UnixTime};
+use tokio::sync::oneshot;
 
 /// The live sessions of this gateway.
 pub trait Sessions: Send + Sync + 'static {
@@ -9,6 +10,20 @@ pub trait Sessions: Send + Sync + 'static {
 
     /// Sends a control message to the device's session under an LDevID, if it has one.
     fn notify(&self, device: &DeviceId, message: &[u8]);
+
+    /// Sends a command to the program of the device. Its outcome comes through what is returned, which ends without one when
+    /// the session does.
+    ///
+    /// # Errors
+    /// When the command was not sent.
+    fn command(
+        &self,
+        _device: &DeviceId,
+        _name: &str,
+        _argument: &[u8],
+    ) -> Result<oneshot::Receiver<CommandOutcome>, CommandRefused> {
+        Err(CommandRefused::Offline)
+    }
 
     /// Ends every session of a back-end service, because its rights have changed or are gone.
     fn cut_service(&self, _name: &DeviceId, _code: Code) {}
@@ -32,6 +47,30 @@ pub trait Sessions: Send + Sync + 'static {
     fn telemetry(&self, _device: &DeviceId) -> Option<Telemetry> {
         None
     }
+}
+
+/// What became of a command; the bytes are the device's own.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum CommandOutcome {
+    /// It was carried out.
+    Done(Vec<u8>),
+    /// It was tried and failed.
+    Failed(Vec<u8>),
+    /// The device knows no such command.
+    Unknown,
+}
+
+/// Why a command was not sent.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum CommandRefused {
+    /// The device has no session under an LDevID here.
+    Offline,
+    /// Its session has not subscribed to commands.
+    NotListening,
+    /// Too many commands are under way.
+    Busy,
+    /// Its name or its argument is too long.
+    TooLong,
 }
 
 /// A message that was longer than what is kept. Not a word of it was.

@@ -6,6 +6,7 @@
 mod admin;
 mod command;
 mod config;
+mod device_command;
 mod edge;
 mod follow;
 mod import;

@@ -41,7 +41,7 @@ async fn ask(mqtt: &mut Mqtt, topic: &str, up: &Up<'_>) -> Answer {
 }
 
 /// Enrols over the wire and gives the LDevID.
-async fn enrol(running: &Running, device: &Device) -> Shown {
+pub async fn enrol(running: &Running, device: &Device) -> Shown {
     let name = device.id();
     let mut mqtt = running.mqtt(&running.by_idevid(device), name.as_str()).await;
     assert_eq!(mqtt.connack().await.0, 0);

@@ -8,6 +8,7 @@ use muster_protocol::device::LifeRecord;
 use muster_protocol::device_id::{DeviceId, FleetId, Identity};
 use muster_protocol::limits::{CERTIFICATE_BYTES_MAX, MESSAGE_BYTES_MAX};
 use muster_protocol::manifest::Manifest;
+use muster_protocol::message::application::{Answer, Command, Telemetry};
 use muster_protocol::message::{self, factory};
 use muster_protocol::pki::{Certificate, Profile, Serial, Signature, TrustAnchor, lint, verify_csr};
 use muster_protocol::signed::{Kind, SignedDocument};
@@ -19,6 +20,7 @@ pub type Target = fn(&[u8]);
 
 /// Every target, by the name of its libFuzzer program.
 pub const TARGETS: &[(&str, Target)] = &[
+    ("application", application),
     ("bundle", bundle),
     ("certificate", certificate),
     ("csr", csr),
@@ -48,6 +50,19 @@ pub fn certificate(bytes: &[u8]) {
         assert_eq!(signature.to_der().as_slice(), bytes, "DER has one form");
     }
     let _ = Serial::new(bytes);
+}
+
+/// A report, a command, an answer.
+pub fn application(bytes: &[u8]) {
+    if let Ok(telemetry) = Telemetry::decode(bytes) {
+        assert_eq!(Telemetry::decode(&written(&telemetry)), Ok(telemetry));
+    }
+    if let Ok(command) = Command::decode(bytes) {
+        assert_eq!(Command::decode(&written(&command)), Ok(command));
+    }
+    if let Ok(answer) = Answer::decode(bytes) {
+        assert_eq!(Answer::decode(&written(&answer)), Ok(answer));
+    }
 }
 
 /// A CSR.

@@ -34,6 +34,7 @@ fn seeds(target: &str) -> Vec<Vec<u8>> {
             let signature = Key::new(9).sign_bytes(draft.to_be_signed());
             vec![draft.finish(&signature).to_vec()]
         }
+        "application" => vectors(include_str!("../vectors/application.hex")),
         "factory" => vectors(include_str!("../vectors/factory.hex")),
         "message" => vectors(include_str!("../vectors/message.hex")),
         "slot" | "life" => vectors(include_str!("../vectors/record.hex")),

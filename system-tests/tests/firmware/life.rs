@@ -1,9 +1,8 @@
 //! A board's whole life, as an operator sees it and as the board says it.
 
-use std::process::Command;
-
 use muster_system_tests::firmware::{EmulatedBoard, Stage};
-use muster_system_tests::live::{Device, Process, Said, until};
+use muster_system_tests::live::{Device, until};
+use serde_json::{Value, json};
 
 /// Waits until the board says that it is refused, and why.
 fn refused_with(board: &mut EmulatedBoard, code: &str) {
@@ -27,7 +26,9 @@ fn from_first_power_on_to_revoked() {
     let mut powered = board.start().unwrap();
     assert_eq!(powered.says("session.opened").unwrap(), "idevid", "enrols by the factory's identity");
     let enrolled = stage.settled(&device, &powered).unwrap();
-    until("telemetry", || Ok(stage.world.show(&device)?["telemetry"]["text"].is_string().then_some(()))).unwrap();
+    let report = until("telemetry", || Ok(stage.world.show(&device)?["telemetry"]["text"].as_str().map(str::to_owned)));
+    let report: Value = serde_json::from_str(&report.unwrap()).unwrap();
+    assert!(report["memory_total_bytes"] == 98_304 && report["memory_used_bytes"].as_u64() > Some(10_000), "{report}");
 
     let rotated = stage.rotate(&device, &powered).unwrap();
     assert_ne!(rotated["serial"], enrolled["serial"]);
@@ -52,36 +53,29 @@ fn from_first_power_on_to_revoked() {
     stage.world.gateway(&["audit", "verify"]).unwrap();
 }
 
-/// A client of somebody else's, connected as the service `name`.
-fn service(stage: &Stage, program: &str, name: &str) -> Command {
-    let world = &stage.world;
-    let issue = ["service", "issue", name, "--publish", "devices/+/cmd/+", "--subscribe", "devices/+/answer/+"];
-    world.gateway(&[&issue[..], &["--out", &world.text("services")]].concat()).unwrap();
-    // Into a pipe it would keep its lines to itself until it ends.
-    let mut command = Command::new("stdbuf");
-    let port = world.ports().unwrap().mqtt.to_string();
-    command.args(["-oL", program, "-V", "5", "-i", name, "-q", "1", "-h", "127.0.0.1", "-p", &port]);
-    // The gateway's certificate is for the address that the board dials.
-    command.arg("--insecure").arg("--cafile").arg(world.path("gateway/ca/gateway-ca.crt"));
-    let credential = world.path("services").join(name);
-    command.arg("--cert").arg(credential.with_extension("crt")).arg("--key").arg(credential.with_extension("key"));
-    command
-}
-
 #[test]
 fn a_command_reaches_it_and_its_answer_comes_back() {
     let stage = Stage::new(1).unwrap();
     let (device, board) = stage.board(0).unwrap();
+    let command = |words: &[&str]| {
+        let whole = [&["device", "command", &device.id], words].concat();
+        stage.world.gateway_says(&whole).unwrap()
+    };
+    let offline = command(&["echo"]);
+    assert!(offline.err.contains("device.offline"), "{}", offline.err);
     let mut powered = board.start().unwrap();
     stage.settled(&device, &powered).unwrap();
-    let mut ears = service(&stage, "mosquitto_sub", "ears");
-    ears.args(["-t", &format!("devices/{}/answer/+", device.id), "-C", "1", "-d", "-v"]);
-    let mut ears = Process::start(&mut ears, "mosquitto_sub", &stage.world.path("ears.log")).unwrap();
-    ears.line("subscribed", |line| line.contains("SUBACK").then_some(())).unwrap();
-    let mut mouth = service(&stage, "mosquitto_pub", "mouth");
-    mouth.args(["-t", &format!("devices/{}/cmd/blink", device.id), "-m", "three times"]);
-    Said::by(&mut mouth).unwrap().done().unwrap();
-    assert_eq!(powered.says("command").unwrap(), "blink three times");
-    let answer = format!("devices/{}/answer/blink three times", device.id);
-    ears.line("the answer", |line| (line == answer).then_some(())).unwrap();
+    // It listens as soon as its session is the one that counts, a moment after the gateway knows.
+    let done = until("the device listens", || {
+        let said = command(&["echo", "three times"]);
+        Ok((!said.err.contains("command.not_heard")).then_some(said))
+    })
+    .unwrap();
+    let answer: Value = serde_json::from_str(&done.done().unwrap().out).unwrap();
+    assert_eq!((&answer["outcome"], &answer["result"]), (&json!("done"), &json!("three times")));
+    assert_eq!(powered.says("command").unwrap(), "echo three times");
+    let failed = command(&["fail", "no lamp"]);
+    assert!(failed.code == 1 && failed.err.contains("command.failed") && failed.err.contains("no lamp"), "{failed:?}");
+    let unknown = command(&["dance"]);
+    assert!(unknown.code == 4 && unknown.err.contains("command.unknown"), "{unknown:?}");
 }

@@ -2,10 +2,12 @@
 //! for the flash.
 
 use std::path::PathBuf;
-use std::process::Command;
+use std::process;
 
+use muster_protocol::message::application::Command;
+use muster_protocol::message::encode;
 use muster_system_tests::live::{Device, Options, Process, Said, World, until};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 /// A device of the batch, in a flash file of its own.
 struct Board {
@@ -59,10 +61,9 @@ fn says(process: &mut Process, wanted: &str) {
     process.line(wanted, |line| (line == wanted).then_some(())).unwrap();
 }
 
-fn mosquitto(world: &World, program: &str) -> Command {
-    // Into a pipe it would keep its lines to itself until it ends.
-    let mut command = Command::new("stdbuf");
-    command.args(["-oL", program, "-V", "5", "-i", "ingest", "-q", "1"]);
+fn mosquitto(world: &World, program: &str) -> process::Command {
+    let mut command = process::Command::new(program);
+    command.args(["-V", "5", "-i", "ingest", "-q", "1"]);
     command.args(["-h", "localhost", "-p", &world.ports().unwrap().mqtt.to_string()]);
     command.arg("--cafile").arg(world.path("gateway/ca/gateway-ca.crt"));
     command.arg("--cert").arg(world.path("services/ingest.crt")).arg("--key").arg(world.path("services/ingest.key"));
@@ -83,19 +84,25 @@ fn a_firmware_device_from_factory_to_retired() {
     })
     .unwrap();
 
-    let (publish, services) = (format!("devices/{}/cmd/+", device.id), world.text("services"));
-    let issue = ["service", "issue", "ingest", "--publish", &publish, "--subscribe", "devices/#", "--out", &services];
-    world.gateway(&issue).unwrap();
-    let answer = format!("devices/{}/answer/echo", device.id);
-    let mut sub = mosquitto(&world, "mosquitto_sub");
-    let mut sub =
-        Process::start(sub.args(["-t", &answer, "-d", "-v"]), "mosquitto_sub", &world.path("sub.log")).unwrap();
-    sub.line("subscribed", |line| line.contains("SUBACK").then_some(())).unwrap();
-    // One client id, one session: the subscriber's goes on under the name of another service.
-    let mut command = mosquitto(&world, "mosquitto_pub");
-    let topic = format!("devices/{}/cmd/echo", device.id);
-    let _ = Said::by(command.args(["-t", &topic, "-m", "hello"])).unwrap();
+    let answer = until("the device listens", || {
+        let said = world.gateway_says(&["device", "command", &device.id, "echo", "hello"])?;
+        Ok(if said.err.contains("command.not_heard") { None } else { Some(said.done()?.out) })
+    })
+    .unwrap();
+    let answer: Value = serde_json::from_str(&answer).unwrap();
+    assert_eq!((&answer["outcome"], &answer["result"]), (&json!("done"), &json!("hello")));
     says(&mut agent, "command echo hello");
+    // A back-end service with the right to do so speaks the same postcard, byte for byte.
+    let (publish, services) = (format!("devices/{}/command", device.id), world.text("services"));
+    let subscribe = format!("devices/{}/answer", device.id);
+    let issue = ["service", "issue", "ingest", "--publish", &publish, "--subscribe", &subscribe, "--out", &services];
+    world.gateway(&issue).unwrap();
+    let message = encode(&Command { number: 77, name: "echo", argument: b"again" }).unwrap();
+    let file = world.path("command.bin");
+    std::fs::write(&file, &message).unwrap();
+    let mut mouth = mosquitto(&world, "mosquitto_pub");
+    Said::by(mouth.args(["-t", &publish, "-f", &file.to_string_lossy()])).unwrap().done().unwrap();
+    says(&mut agent, "command echo again");
 
     world.gateway(&["device", "rotate", &device.id]).unwrap();
     let rotated = until("a new certificate, and the old one withdrawn", || {

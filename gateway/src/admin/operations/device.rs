@@ -9,7 +9,7 @@ use super::{OperationResult, Operations};
 use crate::admin::caller::Caller;
 use crate::admin::error::OperationError;
 use crate::admin::view::{
-    Acted, AuditView, CertificateView, DeviceDetails, DeviceRow, Part, Rows, SessionView, TelemetryView, VERSION,
+    Acted, AuditView, CertificateView, DeviceDetails, DeviceRow, Part, Rows, SessionView, VERSION,
 };
 use crate::audit::Kinds;
 use crate::registrar::ActError;
@@ -97,10 +97,7 @@ impl<S: Store> Operations<S> {
                     mqtt: session.mqtt_version.to_owned(),
                 })
                 .collect(),
-            telemetry: self.registrars.sessions().telemetry(id).map(|telemetry| TelemetryView {
-                at: telemetry.at.into(),
-                text: String::from_utf8_lossy(&telemetry.payload).into_owned(),
-            }),
+            telemetry: self.registrars.sessions().telemetry(id).map(Into::into),
             telemetry_too_long: self.registrars.sessions().telemetry_too_long(id).map(Into::into),
             history,
             refusals: refusals.into_iter().take(REFUSALS_SHOWN).collect(),
@@ -171,7 +168,7 @@ impl<S: Store> Operations<S> {
     }
 }
 
-fn unknown(id: &DeviceId) -> OperationError {
+pub(super) fn unknown(id: &DeviceId) -> OperationError {
     OperationError { message: format!("the registry has no device {id}"), ..Code::DeviceUnknown.into() }
 }
 

@@ -2,15 +2,16 @@
 
 use std::net::SocketAddr;
 
+use muster_protocol::message::application::Telemetry as Report;
 use muster_protocol::pki::key::KeyFingerprint;
 use muster_protocol::pki::serial::Serial;
 use muster_protocol::registrar::{Reason, Standing};
 use muster_protocol::{DeviceId, UnixTime};
 use serde::{Deserialize, Serialize};
 
-use super::AuditView;
+use super::{AuditView, VERSION};
 use crate::admin::instant::Instant;
-use crate::registrar::TooLong;
+use crate::registrar::{CommandOutcome, Telemetry, TooLong};
 use crate::store::{Certificate, Device};
 
 /// A device in a list.
@@ -204,8 +205,25 @@ pub struct SessionView {
 pub struct TelemetryView {
     /// When it came.
     pub at: Instant,
-    /// The payload, what is no UTF-8 replaced.
+    /// A report of firmware as JSON, like the Linux agent's; any other payload as it is, what is no UTF-8 replaced.
     pub text: String,
+}
+
+impl From<Telemetry> for TelemetryView {
+    fn from(telemetry: Telemetry) -> Self {
+        let text = match Report::decode(&telemetry.payload) {
+            Ok(report) => {
+                let (load1, used, total) =
+                    (f64::from(report.load_percent) / 100.0, report.memory_used_bytes, report.memory_total_bytes);
+                let uptime = report.uptime_secs;
+                format!(
+                    r#"{{"v":1,"uptime_secs":{uptime},"load1":{load1},"memory_used_bytes":{used},"memory_total_bytes":{total}}}"#
+                )
+            }
+            Err(_) => String::from_utf8_lossy(&telemetry.payload).into_owned(),
+        };
+        Self { at: telemetry.at.into(), text }
+    }
 }
 
 /// A message of telemetry that was too long to be kept.
@@ -236,4 +254,75 @@ pub struct Acted {
     pub act: String,
     /// Where the device stands now.
     pub standing: Standing,
+}
+
+/// What became of a command to a device's program.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct CommandView {
+    /// Version of the answer.
+    pub v: u8,
+    /// The device.
+    pub device: DeviceId,
+    /// The command.
+    pub command: String,
+    /// How it went.
+    pub outcome: CommandStanding,
+    /// What the program gave, as text: hostile, what is no UTF-8 replaced.
+    pub result: String,
+    /// The same in hexadecimal digits, byte for byte.
+    pub result_hex: String,
+}
+
+/// How a command went.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum CommandStanding {
+    /// It was carried out.
+    Done,
+    /// The device tried and failed.
+    Failed,
+    /// The device knows no such command.
+    Unknown,
+}
+
+impl CommandView {
+    pub(in crate::admin) fn new(device: &DeviceId, command: String, outcome: CommandOutcome) -> Self {
+        let (outcome, result) = match outcome {
+            CommandOutcome::Done(result) => (CommandStanding::Done, result),
+            CommandOutcome::Failed(result) => (CommandStanding::Failed, result),
+            CommandOutcome::Unknown => (CommandStanding::Unknown, Vec::new()),
+        };
+        Self {
+            v: VERSION,
+            device: device.clone(),
+            command,
+            outcome,
+            result: String::from_utf8_lossy(&result).into_owned(),
+            result_hex: result.iter().map(|byte| format!("{byte:02x}")).collect(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+    use super::*;
+
+    #[test]
+    fn a_report_of_firmware_reads_like_one_of_linux() {
+        let report = Report { uptime_secs: 12, load_percent: 7, memory_used_bytes: 30_000, memory_total_bytes: 65_536 };
+        let payload = muster_protocol::message::encode(&report).unwrap().to_vec();
+        let text = |payload: &[u8]| TelemetryView::from(Telemetry { at: UnixTime(1), payload: payload.to_vec() }).text;
+        assert_eq!(
+            text(&payload),
+            r#"{"v":1,"uptime_secs":12,"load1":0.07,"memory_used_bytes":30000,"memory_total_bytes":65536}"#
+        );
+        assert_eq!(text(b"{\"t\":21.5}"), "{\"t\":21.5}");
+        assert_eq!(
+            text(&payload[..3]),
+            String::from_utf8_lossy(&payload[..3]),
+            "what is no whole report is shown as it is"
+        );
+    }
 }

@@ -90,6 +90,11 @@ async fn operators_read_and_act_by_their_role() {
     assert_eq!((status, &body["code"]), (StatusCode::BAD_REQUEST, &json!("device.reason")));
     assert_eq!(person.post("/devices/pump-1/revoke", &json!({"reason": "key_compromise"})).await.0, StatusCode::OK);
     assert_eq!(person.post("/devices/pump-1/rotate", &json!({})).await.0, StatusCode::CONFLICT);
+    let (status, body) = person.post("/devices/pump-1/command", &json!({"name": "blink"})).await;
+    assert_eq!((status, &body["code"]), (StatusCode::CONFLICT, &json!("device.offline")));
+    let (status, body) = person.post("/devices/pump-1/command", &json!({"name": "blink", "now": true})).await;
+    assert_eq!((status, &body["code"]), (StatusCode::BAD_REQUEST, &json!("message.malformed")));
+    assert_eq!(viewer.post("/devices/pump-1/command", &json!({"name": "blink"})).await.0, StatusCode::FORBIDDEN);
     assert_eq!(person.post("/factory-cas", &json!({"certificates": ""})).await.0, StatusCode::FORBIDDEN);
 }
 
