@@ -3,15 +3,13 @@
 //! Reading says nothing about trust; that is [`super::chain`]. Every extension that an accessor knows is checked for
 //! its form when the certificate is read, so accessors cannot fail.
 
-use der::asn1::{GeneralizedTime, UtcTime};
-use der::{Decode, Tag, TagNumber};
-
+use super::civil_time;
 use super::distinguished_name::{self, attributes};
 use super::extension::{BasicConstraints, Extension, Extensions, KeyUsage, Oids, SubjectAltName, SubjectAltNames};
 use super::key::{BadSignature, PublicKey, Signature};
 use super::oid;
 use super::serial::Serial;
-use super::tlv::{self, Cursor, Malformed};
+use super::tlv::{self, Cursor, Malformed, Tag};
 use crate::code::Code;
 use crate::device_id::Identity;
 use crate::time::UnixTime;
@@ -126,7 +124,7 @@ impl<'a> Certificate<'a> {
     /// The signature algorithm, content octets of the OID; compare with [`oid::ECDSA_WITH_SHA256`].
     #[must_use]
     pub fn signature_algorithm(&self) -> &'a [u8] {
-        Cursor::new(self.algorithm).expect(Tag::ObjectIdentifier).map(|oid| oid.value).unwrap_or_default()
+        Cursor::new(self.algorithm).expect(Tag::OBJECT_IDENTIFIER).map(|oid| oid.value).unwrap_or_default()
     }
 
     /// The signature's octets; an ECDSA-Sig-Value in DER in all certificates of ours.
@@ -198,14 +196,14 @@ impl<'a> Certificate<'a> {
     #[must_use]
     pub fn authority_key_identifier(&self) -> Option<&'a [u8]> {
         let value = self.extension_value(oid::AUTHORITY_KEY_IDENTIFIER)?;
-        let mut fields = Cursor::new(tlv::only(value, Tag::Sequence).ok()?);
-        fields.optional(tlv::primitive(TagNumber::N0)).ok()?.map(|identifier| identifier.value)
+        let mut fields = Cursor::new(tlv::only(value, Tag::SEQUENCE).ok()?);
+        fields.optional(Tag::primitive(0)).ok()?.map(|identifier| identifier.value)
     }
 
     /// The subjectKeyIdentifier.
     #[must_use]
     pub fn subject_key_identifier(&self) -> Option<&'a [u8]> {
-        tlv::only(self.extension_value(oid::SUBJECT_KEY_IDENTIFIER)?, Tag::OctetString).ok()
+        tlv::only(self.extension_value(oid::SUBJECT_KEY_IDENTIFIER)?, Tag::OCTET_STRING).ok()
     }
 
     /// Critical extensions that nothing here processes; a certificate with one must be refused (RFC 5280, section 4.2).
@@ -240,17 +238,17 @@ impl<'a> Certificate<'a> {
 
     /// Content octets of the subject.
     pub(super) fn subject_content(&self) -> &'a [u8] {
-        tlv::only(self.subject, Tag::Sequence).unwrap_or_default()
+        tlv::only(self.subject, Tag::SEQUENCE).unwrap_or_default()
     }
 
     /// Content octets of the SubjectPublicKeyInfo.
     pub(super) fn spki_content(&self) -> &'a [u8] {
-        tlv::only(self.spki, Tag::Sequence).unwrap_or_default()
+        tlv::only(self.spki, Tag::SEQUENCE).unwrap_or_default()
     }
 
     /// Content octets of the nameConstraints.
     pub(super) fn name_constraints_content(&self) -> Option<&'a [u8]> {
-        tlv::only(self.extension_value(oid::NAME_CONSTRAINTS)?, Tag::Sequence).ok()
+        tlv::only(self.extension_value(oid::NAME_CONSTRAINTS)?, Tag::SEQUENCE).ok()
     }
 
     fn extension_value(&self, oid: &[u8]) -> Option<&'a [u8]> {
@@ -298,35 +296,35 @@ struct Parts<'a> {
 
 impl<'a> Parts<'a> {
     fn read(der: &'a [u8]) -> Result<Self, Malformed> {
-        let mut outer = Cursor::new(tlv::only(der, Tag::Sequence)?);
-        let tbs = outer.expect(Tag::Sequence)?;
-        let outer_algorithm = outer.expect(Tag::Sequence)?.value;
-        let signature = tlv::whole_octets(outer.expect(Tag::BitString)?.value)?;
+        let mut outer = Cursor::new(tlv::only(der, Tag::SEQUENCE)?);
+        let tbs = outer.expect(Tag::SEQUENCE)?;
+        let outer_algorithm = outer.expect(Tag::SEQUENCE)?.value;
+        let signature = tlv::whole_octets(outer.expect(Tag::BIT_STRING)?.value)?;
         outer.finish()?;
 
         let mut fields = Cursor::new(tbs.value);
-        let version = fields.expect(tlv::constructed(TagNumber::N0))?.value;
-        if tlv::only(version, Tag::Integer)? != [2] {
+        let version = fields.expect(Tag::constructed(0))?.value;
+        if tlv::only(version, Tag::INTEGER)? != [2] {
             return Err(Malformed);
         }
-        let serial = fields.expect(Tag::Integer)?.value;
+        let serial = fields.expect(Tag::INTEGER)?.value;
         if matches!(serial, [] | [0x00, 0x00..=0x7f, ..] | [0xff, 0x80..=0xff, ..]) {
             return Err(Malformed);
         }
-        let algorithm = fields.expect(Tag::Sequence)?.value;
-        Cursor::new(algorithm).expect(Tag::ObjectIdentifier)?;
+        let algorithm = fields.expect(Tag::SEQUENCE)?.value;
+        Cursor::new(algorithm).expect(Tag::OBJECT_IDENTIFIER)?;
         if algorithm != outer_algorithm {
             return Err(Malformed);
         }
-        let issuer = fields.expect(Tag::Sequence)?;
+        let issuer = fields.expect(Tag::SEQUENCE)?;
         distinguished_name::check(issuer.value)?;
-        let validity = Validity::read(fields.expect(Tag::Sequence)?.value)?;
-        let subject = fields.expect(Tag::Sequence)?;
+        let validity = Validity::read(fields.expect(Tag::SEQUENCE)?.value)?;
+        let subject = fields.expect(Tag::SEQUENCE)?;
         distinguished_name::check(subject.value)?;
-        let spki = fields.expect(Tag::Sequence)?;
+        let spki = fields.expect(Tag::SEQUENCE)?;
         // issuerUniqueID and subjectUniqueID must not be used (RFC 5280, section 4.1.2.8); here they are an error.
-        let extensions = match fields.optional(tlv::constructed(TagNumber::N3))? {
-            Some(tagged) => Extensions::read(tlv::only(tagged.value, Tag::Sequence)?)?,
+        let extensions = match fields.optional(Tag::constructed(3))? {
+            Some(tagged) => Extensions::read(tlv::only(tagged.value, Tag::SEQUENCE)?)?,
             None => Extensions::NONE,
         };
         fields.finish()?;
@@ -348,14 +346,10 @@ impl<'a> Parts<'a> {
 fn read_time(fields: &mut Cursor<'_>) -> Result<(UnixTime, bool), Malformed> {
     let time = fields.next()?;
     match time.tag {
-        Tag::UtcTime => {
-            let time = UtcTime::from_der(time.whole).map_err(|_| Malformed)?;
-            Ok((UnixTime(time.to_unix_duration().as_secs()), true))
-        }
-        Tag::GeneralizedTime => {
-            let time = GeneralizedTime::from_der(time.whole).map_err(|_| Malformed)?;
-            let seconds = time.to_unix_duration().as_secs();
-            Ok((UnixTime(seconds), seconds >= YEAR_2050))
+        Tag::UTC_TIME => Ok((civil_time::read_utc(time.value)?, true)),
+        Tag::GENERALIZED_TIME => {
+            let time = civil_time::read_generalized(time.value)?;
+            Ok((time, time.0 >= YEAR_2050))
         }
         _ => Err(Malformed),
     }

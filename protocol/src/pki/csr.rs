@@ -6,13 +6,11 @@
 //! The checker trusts nothing but the proof of possession. Names may be left out, since the profile decides what is
 //! issued; a name that contradicts the authenticated identity is refused. Other requested extensions are ignored.
 
-use der::{Tag, TagNumber};
-
 use super::distinguished_name::{self, attributes};
 use super::extension::{BasicConstraints, Extensions, KeyUsage, SubjectAltName, SubjectAltNames};
 use super::key::{PublicKey, Signature};
 use super::oid;
-use super::tlv::{self, Cursor, Malformed};
+use super::tlv::{self, Cursor, Malformed, Tag};
 use crate::code::Code;
 use crate::device_id::Identity;
 use crate::limits::CSR_BYTES_MAX;
@@ -189,25 +187,25 @@ struct Request<'a> {
 
 impl<'a> Request<'a> {
     fn read(der: &'a [u8]) -> Result<Self, Malformed> {
-        let mut outer = Cursor::new(tlv::only(der, Tag::Sequence)?);
-        let info = outer.expect(Tag::Sequence)?;
-        let mut algorithm_fields = Cursor::new(outer.expect(Tag::Sequence)?.value);
-        let algorithm = algorithm_fields.expect(Tag::ObjectIdentifier)?.value;
+        let mut outer = Cursor::new(tlv::only(der, Tag::SEQUENCE)?);
+        let info = outer.expect(Tag::SEQUENCE)?;
+        let mut algorithm_fields = Cursor::new(outer.expect(Tag::SEQUENCE)?.value);
+        let algorithm = algorithm_fields.expect(Tag::OBJECT_IDENTIFIER)?.value;
         // Parameters belong to algorithms that are refused anyhow; ecdsa-with-SHA256 has none (RFC 5758, section 3.2).
         if algorithm == oid::ECDSA_WITH_SHA256 {
             algorithm_fields.finish()?;
         }
-        let signature = tlv::whole_octets(outer.expect(Tag::BitString)?.value)?;
+        let signature = tlv::whole_octets(outer.expect(Tag::BIT_STRING)?.value)?;
         outer.finish()?;
 
         let mut fields = Cursor::new(info.value);
-        if fields.expect(Tag::Integer)?.value != [0] {
+        if fields.expect(Tag::INTEGER)?.value != [0] {
             return Err(Malformed);
         }
-        let subject = fields.expect(Tag::Sequence)?.value;
+        let subject = fields.expect(Tag::SEQUENCE)?.value;
         distinguished_name::check(subject)?;
-        let spki = fields.expect(Tag::Sequence)?.whole;
-        let extensions = read_attributes(fields.expect(tlv::constructed(TagNumber::N0))?.value)?;
+        let spki = fields.expect(Tag::SEQUENCE)?.whole;
+        let extensions = read_attributes(fields.expect(Tag::constructed(0))?.value)?;
         fields.finish()?;
         Ok(Self { info: info.whole, subject, spki, extensions, algorithm, signature })
     }
@@ -248,12 +246,12 @@ fn read_attributes(content: &[u8]) -> Result<Extensions<'_>, Malformed> {
     let mut attributes = Cursor::new(content);
     let mut requested = None;
     while !attributes.is_empty() {
-        let mut attribute = Cursor::new(attributes.expect(Tag::Sequence)?.value);
-        let kind = attribute.expect(Tag::ObjectIdentifier)?.value;
-        let mut values = Cursor::new(attribute.expect(Tag::Set)?.value);
+        let mut attribute = Cursor::new(attributes.expect(Tag::SEQUENCE)?.value);
+        let kind = attribute.expect(Tag::OBJECT_IDENTIFIER)?.value;
+        let mut values = Cursor::new(attribute.expect(Tag::SET)?.value);
         attribute.finish()?;
         if kind == oid::EXTENSION_REQUEST {
-            let extensions = Extensions::read(values.expect(Tag::Sequence)?.value)?;
+            let extensions = Extensions::read(values.expect(Tag::SEQUENCE)?.value)?;
             values.finish()?;
             if requested.replace(extensions).is_some() {
                 return Err(Malformed);

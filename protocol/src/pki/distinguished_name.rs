@@ -1,8 +1,6 @@
 //! Distinguished names (RFC 5280, section 4.1.2.4), as far as anything here looks into one.
 
-use der::Tag;
-
-use super::tlv::{Cursor, Malformed};
+use super::tlv::{Cursor, Malformed, Tag};
 
 /// One attribute of a distinguished name.
 #[derive(Clone, Copy, Debug)]
@@ -16,7 +14,7 @@ impl<'a> Attribute<'a> {
     /// The value, if it is a PrintableString or UTF8String.
     pub(super) fn text(&self) -> Option<&'a str> {
         match self.tag {
-            Tag::PrintableString | Tag::Utf8String => core::str::from_utf8(self.value).ok(),
+            Tag::PRINTABLE_STRING | Tag::UTF8_STRING => core::str::from_utf8(self.value).ok(),
             _ => None,
         }
     }
@@ -42,14 +40,14 @@ fn next<'a>(names: &mut Cursor<'a>, set: &mut Cursor<'a>) -> Result<Option<Attri
         if names.is_empty() {
             return Ok(None);
         }
-        *set = Cursor::new(names.expect(Tag::Set)?.value);
+        *set = Cursor::new(names.expect(Tag::SET)?.value);
         // RelativeDistinguishedName ::= SET SIZE (1..MAX)
         if set.is_empty() {
             return Err(Malformed);
         }
     }
-    let mut attribute = Cursor::new(set.expect(Tag::Sequence)?.value);
-    let oid = attribute.expect(Tag::ObjectIdentifier)?.value;
+    let mut attribute = Cursor::new(set.expect(Tag::SEQUENCE)?.value);
+    let oid = attribute.expect(Tag::OBJECT_IDENTIFIER)?.value;
     let value = attribute.next()?;
     attribute.finish()?;
     Ok(Some(Attribute { oid, tag: value.tag, value: value.value }))

@@ -1,9 +1,7 @@
 //! Certificate extensions (RFC 5280, section 4.2), as certificates carry them and CSRs ask for them.
 
-use der::{Tag, TagNumber};
-
 use super::oid;
-use super::tlv::{self, Cursor, Malformed};
+use super::tlv::{self, Cursor, Malformed, Tag};
 
 /// One extension.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -55,15 +53,15 @@ impl<'a> Iterator for Extensions<'a> {
 }
 
 fn read_extension<'a>(extensions: &mut Cursor<'a>) -> Result<Extension<'a>, Malformed> {
-    let mut fields = Cursor::new(extensions.expect(Tag::Sequence)?.value);
-    let oid = fields.expect(Tag::ObjectIdentifier)?.value;
-    let critical = match fields.optional(Tag::Boolean)? {
+    let mut fields = Cursor::new(extensions.expect(Tag::SEQUENCE)?.value);
+    let oid = fields.expect(Tag::OBJECT_IDENTIFIER)?.value;
+    let critical = match fields.optional(Tag::BOOLEAN)? {
         // FALSE is the default, and DER leaves defaults out (X.690, section 11.5).
         Some(critical) if tlv::boolean(critical.value)? => true,
         Some(_) => return Err(Malformed),
         None => false,
     };
-    let value = fields.expect(Tag::OctetString)?.value;
+    let value = fields.expect(Tag::OCTET_STRING)?.value;
     fields.finish()?;
     Ok(Extension { oid, critical, value })
 }
@@ -76,15 +74,15 @@ fn check_value(extension: &Extension<'_>) -> Result<(), Malformed> {
         oid::KEY_USAGE => KeyUsage::read(value).map(|_| ()),
         oid::EXTENDED_KEY_USAGE => Oids::check(value),
         oid::SUBJECT_ALT_NAME => SubjectAltNames::check(value),
-        oid::SUBJECT_KEY_IDENTIFIER => tlv::only(value, Tag::OctetString).map(|_| ()),
+        oid::SUBJECT_KEY_IDENTIFIER => tlv::only(value, Tag::OCTET_STRING).map(|_| ()),
         oid::AUTHORITY_KEY_IDENTIFIER => {
-            let mut fields = Cursor::new(tlv::only(value, Tag::Sequence)?);
-            fields.optional(tlv::primitive(TagNumber::N0))?;
-            fields.optional(tlv::constructed(TagNumber::N1))?;
-            fields.optional(tlv::primitive(TagNumber::N2))?;
+            let mut fields = Cursor::new(tlv::only(value, Tag::SEQUENCE)?);
+            fields.optional(Tag::primitive(0))?;
+            fields.optional(Tag::constructed(1))?;
+            fields.optional(Tag::primitive(2))?;
             fields.finish()
         }
-        oid::NAME_CONSTRAINTS => tlv::only(value, Tag::Sequence).map(|_| ()),
+        oid::NAME_CONSTRAINTS => tlv::only(value, Tag::SEQUENCE).map(|_| ()),
         _ => Ok(()),
     }
 }
@@ -100,13 +98,13 @@ pub struct BasicConstraints {
 
 impl BasicConstraints {
     pub(super) fn read(value: &[u8]) -> Result<Self, Malformed> {
-        let mut fields = Cursor::new(tlv::only(value, Tag::Sequence)?);
-        let ca = match fields.optional(Tag::Boolean)? {
+        let mut fields = Cursor::new(tlv::only(value, Tag::SEQUENCE)?);
+        let ca = match fields.optional(Tag::BOOLEAN)? {
             Some(ca) if tlv::boolean(ca.value)? => true,
             Some(_) => return Err(Malformed),
             None => false,
         };
-        let path_len = match fields.optional(Tag::Integer)?.map(|length| length.value) {
+        let path_len = match fields.optional(Tag::INTEGER)?.map(|length| length.value) {
             None => None,
             Some([length @ 0..=0x7f] | [0, length @ 0x80..=0xff]) => Some(*length),
             Some(_) => return Err(Malformed),
@@ -142,14 +140,14 @@ impl KeyUsage {
 
     /// A named bit list has no trailing zero bits (X.690, section 11.2.2), and one bit at least must be set.
     pub(super) fn read(value: &[u8]) -> Result<Self, Malformed> {
-        let (unused, first, second) = match tlv::only(value, Tag::BitString)? {
+        let (unused, first, second) = match tlv::only(value, Tag::BIT_STRING)? {
             [unused, first] => (*unused, *first, 0),
             [unused, first, second] => (*unused, *first, *second),
             _ => return Err(Malformed),
         };
         let bits = u16::from(first.reverse_bits()) | u16::from(second.reverse_bits()) << 8;
         let last = if second == 0 { first } else { second };
-        let two_octets = tlv::only(value, Tag::BitString)?.len() == 3;
+        let two_octets = tlv::only(value, Tag::BIT_STRING)?.len() == 3;
         if bits == 0 || bits > 0x1ff || last.trailing_zeros() != u32::from(unused) || two_octets != (second != 0) {
             return Err(Malformed);
         }
@@ -163,16 +161,16 @@ pub struct Oids<'a>(Cursor<'a>);
 
 impl<'a> Oids<'a> {
     pub(super) fn new(value: &'a [u8]) -> Self {
-        Self(Cursor::new(tlv::only(value, Tag::Sequence).unwrap_or_default()))
+        Self(Cursor::new(tlv::only(value, Tag::SEQUENCE).unwrap_or_default()))
     }
 
     fn check(value: &[u8]) -> Result<(), Malformed> {
-        let mut oids = Cursor::new(tlv::only(value, Tag::Sequence)?);
+        let mut oids = Cursor::new(tlv::only(value, Tag::SEQUENCE)?);
         if oids.is_empty() {
             return Err(Malformed);
         }
         while !oids.is_empty() {
-            oids.expect(Tag::ObjectIdentifier)?;
+            oids.expect(Tag::OBJECT_IDENTIFIER)?;
         }
         Ok(())
     }
@@ -182,7 +180,7 @@ impl<'a> Iterator for Oids<'a> {
     type Item = &'a [u8];
 
     fn next(&mut self) -> Option<&'a [u8]> {
-        self.0.expect(Tag::ObjectIdentifier).ok().map(|oid| oid.value)
+        self.0.expect(Tag::OBJECT_IDENTIFIER).ok().map(|oid| oid.value)
     }
 }
 
@@ -205,12 +203,12 @@ pub struct SubjectAltNames<'a>(Cursor<'a>);
 
 impl<'a> SubjectAltNames<'a> {
     pub(super) fn new(value: Option<&'a [u8]>) -> Self {
-        let content = value.and_then(|value| tlv::only(value, Tag::Sequence).ok());
+        let content = value.and_then(|value| tlv::only(value, Tag::SEQUENCE).ok());
         Self(Cursor::new(content.unwrap_or_default()))
     }
 
     fn check(value: &[u8]) -> Result<(), Malformed> {
-        let mut names = Cursor::new(tlv::only(value, Tag::Sequence)?);
+        let mut names = Cursor::new(tlv::only(value, Tag::SEQUENCE)?);
         if names.is_empty() {
             return Err(Malformed);
         }
@@ -235,20 +233,10 @@ impl<'a> Iterator for SubjectAltNames<'a> {
 fn read_name<'a>(names: &mut Cursor<'a>) -> Result<SubjectAltName<'a>, Malformed> {
     let name = names.next()?;
     match name.tag {
-        Tag::ContextSpecific { constructed: false, number: TagNumber::N6 } => {
-            ia5_text(name.value).map(SubjectAltName::Uri)
-        }
-        Tag::ContextSpecific { constructed: false, number: TagNumber::N2 } => {
-            ia5_text(name.value).map(SubjectAltName::Dns)
-        }
-        Tag::ContextSpecific { constructed: false, number: TagNumber::N7 } if matches!(name.value.len(), 4 | 16) => {
-            Ok(SubjectAltName::Ip(name.value))
-        }
-        Tag::ContextSpecific { constructed: false, number: TagNumber::N1 | TagNumber::N8 }
-        | Tag::ContextSpecific {
-            constructed: true,
-            number: TagNumber::N0 | TagNumber::N3 | TagNumber::N4 | TagNumber::N5,
-        } => Ok(SubjectAltName::Other),
+        URI => ia5_text(name.value).map(SubjectAltName::Uri),
+        DNS_NAME => ia5_text(name.value).map(SubjectAltName::Dns),
+        IP_ADDRESS if matches!(name.value.len(), 4 | 16) => Ok(SubjectAltName::Ip(name.value)),
+        tag if OTHER_NAMES.contains(&tag) => Ok(SubjectAltName::Other),
         _ => Err(Malformed),
     }
 }
@@ -260,5 +248,17 @@ fn ia5_text(value: &[u8]) -> Result<&str, Malformed> {
     core::str::from_utf8(value).map_err(|_| Malformed)
 }
 
+const DNS_NAME: Tag = Tag::primitive(2);
+const URI: Tag = Tag::primitive(6);
+const IP_ADDRESS: Tag = Tag::primitive(7);
+/// otherName, rfc822Name, x400Address, directoryName, ediPartyName and registeredID.
+const OTHER_NAMES: [Tag; 6] = [
+    Tag::constructed(0),
+    Tag::primitive(1),
+    Tag::constructed(3),
+    Tag::constructed(4),
+    Tag::constructed(5),
+    Tag::primitive(8),
+];
 /// More extensions than any certificate of a device has; bounds the search for one that stands there twice.
 const EXTENSIONS_MAX: usize = 24;

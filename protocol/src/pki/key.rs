@@ -10,6 +10,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use sha2::{Digest, Sha256};
 
 use super::bytes::{self, Hex};
+use super::tlv::{self, Cursor, Malformed, Tag};
 use crate::code::Code;
 
 /// Bytes of an uncompressed SEC1 point.
@@ -200,8 +201,7 @@ impl Signature {
 
     /// Reads `SEQUENCE { r INTEGER, s INTEGER }` in strict DER (RFC 3279, section 2.2.3).
     pub fn from_der(der: &[u8]) -> Result<Self, BadSignature> {
-        let signature = p256::ecdsa::Signature::from_der(der).map_err(|_| BadSignature)?;
-        Ok(Self(signature.to_bytes().into()))
+        read_sig_value(der).map(Self).map_err(|Malformed| BadSignature)
     }
 
     /// The same in DER.
@@ -253,6 +253,17 @@ impl<'de> Deserialize<'de> for Signature {
         let bytes = bytes::deserialize::<D, SIGNATURE_BYTES>(deserializer)?;
         Self::from_slice(&bytes).ok_or_else(|| D::Error::custom("a signature has 64 bytes"))
     }
+}
+
+/// That both numbers are of the curve's range is for the verification to say.
+fn read_sig_value(der: &[u8]) -> Result<[u8; SIGNATURE_BYTES], Malformed> {
+    let mut numbers = Cursor::new(tlv::only(der, Tag::SEQUENCE)?);
+    let mut bytes = [0; SIGNATURE_BYTES];
+    for half in bytes.chunks_exact_mut(SIGNATURE_BYTES / 2) {
+        tlv::unsigned(numbers.expect(Tag::INTEGER)?.value, half)?;
+    }
+    numbers.finish()?;
+    Ok(bytes)
 }
 
 /// `SEQUENCE { SEQUENCE { id-ecPublicKey, secp256r1 }, BIT STRING` up to the point (RFC 5480, section 2).

@@ -16,6 +16,7 @@ pub mod algorithm;
 mod bytes;
 pub mod certificate;
 pub mod chain;
+mod civil_time;
 pub mod csr;
 mod distinguished_name;
 pub mod extension;

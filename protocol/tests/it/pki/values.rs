@@ -97,4 +97,28 @@ proptest! {
         prop_assert_eq!(&ours.to_der()[..], theirs.as_bytes());
         prop_assert_eq!(Signature::from_der(&ours.to_der()), Ok(ours));
     }
+
+    #[test]
+    fn der_of_any_numbers_is_judged_as_another_implementation_does(
+        r in prop::collection::vec(any::<u8>(), 0..35),
+        s in prop::collection::vec(prop_oneof![Just(0_u8), Just(0x80), any::<u8>()], 0..35),
+        change in any::<(u8, u8)>(),
+    ) {
+        let mut der = vec![0x30, (r.len() + s.len() + 4) as u8];
+        for number in [&r, &s] {
+            der.extend([0x02, number.len() as u8]);
+            der.extend(number);
+        }
+        for changed in [false, true] {
+            if changed {
+                let at = usize::from(change.0) % der.len();
+                der[at] = change.1;
+            }
+            let ours = Signature::from_der(&der).ok().map(|signature| *signature.as_bytes());
+            let theirs = p256::ecdsa::Signature::from_der(&der).ok().map(|signature| signature.to_bytes().into());
+            // Numbers that are none of the curve are refused by whoever verifies.
+            let in_range = ours.filter(|bytes| p256::ecdsa::Signature::from_slice(bytes).is_ok());
+            prop_assert_eq!(in_range, theirs, "{:02x?}", der);
+        }
+    }
 }
