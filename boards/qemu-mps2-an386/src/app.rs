@@ -17,6 +17,7 @@ pub(crate) struct Program {
 impl App for Program {
     fn told(&mut self, told: Told) {
         let now = executor::busy_ticks();
+        console::say_number(b"measured.uptime_millis", Instant::now().as_millis() as u32);
         let mut line = Line::new();
         told.write(&mut |piece| line.push(piece.as_bytes()));
         line.end();

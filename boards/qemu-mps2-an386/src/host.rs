@@ -73,12 +73,16 @@ impl Arguments {
 
     /// The same, a number.
     pub(crate) fn number(&self, name: &[u8]) -> Option<u64> {
-        let digits = self.value(name)?;
-        digits.iter().try_fold(0_u64, |number, digit| {
-            let digit = digit.is_ascii_digit().then(|| u64::from(digit - b'0'))?;
-            number.checked_mul(10)?.checked_add(digit)
-        })
+        number(self.value(name)?)
     }
+}
+
+/// Reads decimal digits.
+pub(crate) fn number(digits: &[u8]) -> Option<u64> {
+    digits.iter().try_fold(0_u64, |number, digit| {
+        let digit = digit.is_ascii_digit().then(|| u64::from(digit - b'0'))?;
+        number.checked_mul(10)?.checked_add(digit)
+    })
 }
 
 impl Arguments {
