@@ -9,7 +9,7 @@ use std::process::ExitCode;
 
 use anyhow::{Context as _, Result};
 use clap::Parser;
-use muster_system_tests::firmware::Stage;
+use muster_system_tests::firmware::{Stage, Time};
 use serde_json::{Value, json};
 
 /// Measure a firmware image on the emulated board.
@@ -37,7 +37,7 @@ fn run(arguments: &Arguments) -> Result<()> {
     let stage = Stage::new(1)?;
     let (device, mut board) = stage.board(0)?;
     board.image = Some(arguments.image.clone());
-    board.counts_instructions = true;
+    board.time = Time::Instructions;
     let powered = board.start()?;
     stage.settled(&device, &powered)?;
     stage.rotate(&device, &powered)?;

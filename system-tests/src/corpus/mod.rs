@@ -9,10 +9,12 @@
 //! | `recipe` | certificates with any fault, by rcgen |
 //! | `server` | chains that a gateway shows |
 //! | `client` | chains that a device, a service or an operator shows |
+//! | `issued` | chains that somebody shows who stole the gateway CA of a live world |
 //! | `mutate` | good chains with bytes changed, lost, added, swapped |
 #![allow(clippy::expect_used)] // A recipe that cannot be made is a fault of the recipe, not of what is tested.
 
 mod client;
+mod issued;
 mod mutate;
 mod recipe;
 mod server;
@@ -20,6 +22,7 @@ mod server;
 use muster_protocol::{Code, FleetId, UnixTime};
 
 pub use client::{ClientCase, client_cases};
+pub use issued::{Stolen, Thief};
 pub use recipe::{Authority, CorpusKey, World};
 pub use server::{ServerCase, server_cases};
 

@@ -35,6 +35,12 @@ impl CorpusKey {
     }
 }
 
+impl From<TestKey> for CorpusKey {
+    fn from(key: TestKey) -> Self {
+        Self(key)
+    }
+}
+
 impl PublicKeyData for CorpusKey {
     fn der_bytes(&self) -> &[u8] {
         self.0.public().as_sec1()
@@ -197,6 +203,11 @@ impl Authority {
         Self { recipe, key, der }
     }
 
+    /// Somebody whose key was stolen: what it signs names `name` as issuer.
+    pub(super) fn stolen(name: &str, key: TestKey, der: Vec<u8>) -> Self {
+        Self { recipe: Recipe::ca(name, None), key: key.into(), der }
+    }
+
     /// Its certificate, DER.
     #[must_use]
     pub fn der(&self) -> &[u8] {
@@ -205,6 +216,14 @@ impl Authority {
 
     pub(super) fn pair(&self) -> &TestKey {
         self.key.pair()
+    }
+
+    /// The common name of its subject.
+    pub(super) fn name(&self) -> &str {
+        match self.recipe.0.distinguished_name.get(&DnType::CommonName) {
+            Some(DnValue::Utf8String(name)) => name,
+            _ => "",
+        }
     }
 }
 

@@ -3,10 +3,12 @@
 use std::net::TcpListener;
 use std::path::PathBuf;
 use std::process::Command;
+use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 
-use super::{image, target_dir};
+use super::monitor::{NETWORK, PACER};
+use super::{Monitor, image, target_dir};
 use crate::live::Process;
 
 /// A board: what stays when its power is off.
@@ -22,9 +24,24 @@ pub struct Board {
     pub arguments: Vec<String>,
     /// What its serial line is.
     pub serial: Serial,
-    /// One instruction is one nanosecond of its time.
-    pub counts_instructions: bool,
+    /// How its time goes.
+    pub time: Time,
 }
+
+/// How the time of an emulated board goes.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Time {
+    /// As the host's.
+    Host,
+    /// One instruction is one nanosecond; asleep, it goes as the host's.
+    Instructions,
+    /// One instruction is one nanosecond; asleep, it goes in steps, as long as the [`Monitor`] says, without the host
+    /// waiting for any. It begins with [`STEP`].
+    Steps,
+}
+
+/// A step that is shorter, on the host, than the time that a board would have waited.
+pub const STEP: Duration = Duration::from_micros(50);
 
 /// The other end of a board's serial line.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -48,7 +65,7 @@ impl Board {
     pub fn new(flash: PathBuf) -> Self {
         let log = flash.with_extension("log");
         let (image, arguments) = (None, Vec::new());
-        Self { flash, log, image, arguments, serial: Serial::Unconnected, counts_instructions: false }
+        Self { flash, log, image, arguments, serial: Serial::Unconnected, time: Time::Host }
     }
 
     /// The same with one more argument for the firmware.
@@ -73,13 +90,25 @@ impl Board {
             semihosting += &format!(",arg={}", argument.replace(',', ",,"));
         }
         command.arg(semihosting);
-        if self.counts_instructions {
-            command.args(["-icount", "shift=0"]);
+        let line = self.flash.with_extension("qmp");
+        // The line of the start before, which nobody listens on any more.
+        let _ = std::fs::remove_file(&line);
+        command.args(["-nic", &format!("user,model=lan9118,id={NETWORK}")]);
+        command.args(["-qmp", &format!("unix:{},server=on,wait=off", line.display())]);
+        match self.time {
+            Time::Host => {}
+            Time::Instructions => drop(command.args(["-icount", "shift=0"])),
+            Time::Steps => {
+                // A board asleep leaps to its next timer. The pacer, a filter that gathers frames and wakes the emulator to
+                // deliver them, is a timer: it makes steps of the leaps. (Without it leaps are made twice.)
+                let pacer = format!("filter-buffer,id={PACER},netdev={NETWORK},interval={}", STEP.as_micros());
+                command.args(["-icount", "shift=0,sleep=off", "-object", &pacer]);
+            }
         }
-        command.args(["-nic", "user,model=lan9118", "-kernel"]);
-        command.arg(self.image.clone().map_or_else(image, Ok)?);
+        command.arg("-kernel").arg(self.image.clone().map_or_else(image, Ok)?);
         let name = self.flash.file_stem().unwrap_or_default().to_string_lossy().into_owned();
-        Ok(EmulatedBoard { process: Process::start(&mut command, &name, &self.log)? })
+        let process = Process::start(&mut command, &name, &self.log)?;
+        Ok(EmulatedBoard { process, line, uptime_millis: 0 })
     }
 }
 
@@ -87,15 +116,40 @@ impl Board {
 #[derive(Debug)]
 pub struct EmulatedBoard {
     process: Process,
+    line: PathBuf,
+    uptime_millis: u64,
 }
 
 impl EmulatedBoard {
     /// Waits for a line of this word, and gives what follows it.
     pub fn says(&mut self, word: &str) -> Result<String> {
-        self.process.line(word, |line| {
-            let rest = line.strip_prefix(word)?;
-            (rest.is_empty() || rest.starts_with(' ')).then(|| rest.trim_start().to_owned())
+        self.says_one_of(&[word]).map(|(_, rest)| rest)
+    }
+
+    /// Waits for a line of any of these words, and gives the word and what follows it.
+    pub fn says_one_of<'w>(&mut self, words: &[&'w str]) -> Result<(&'w str, String)> {
+        let Self { process, uptime_millis, .. } = self;
+        process.line(&words.join(" or "), |line| {
+            let said = |word: &str| {
+                let rest = line.strip_prefix(word)?;
+                (rest.is_empty() || rest.starts_with(' ')).then(|| rest.trim_start().to_owned())
+            };
+            if let Some(millis) = said("measured.uptime_millis").and_then(|millis| millis.parse().ok()) {
+                *uptime_millis = millis;
+            }
+            words.iter().find_map(|word| Some((*word, said(word)?)))
         })
+    }
+
+    /// The board's own time at the last line that was waited for, in milliseconds since its start.
+    #[must_use]
+    pub const fn uptime_millis(&self) -> u64 {
+        self.uptime_millis
+    }
+
+    /// A line to the emulator.
+    pub fn monitor(&self) -> Result<Monitor> {
+        Monitor::open(&self.line)
     }
 
     /// Waits for a line of this word, and gives the number that follows it.

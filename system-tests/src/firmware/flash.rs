@@ -10,7 +10,7 @@ use muster_agent_nostd::slots::{FactoryItem, Slots};
 use muster_issuing::pem;
 use p256::pkcs8::DecodePrivateKey as _;
 
-/// What the board's flash programs at once.
+/// What the board's flash programs at once, unless it is built otherwise.
 pub const WORD_BYTES: usize = 4;
 /// What it erases at once.
 pub const UNIT_BYTES: usize = 4096;
@@ -19,11 +19,11 @@ pub const UNITS: usize = 7;
 
 /// The bytes of a flash, by the rules that the agent keeps to.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub struct MemoryFlash {
+pub struct MemoryFlash<const WORD: usize = WORD_BYTES> {
     bytes: Vec<u8>,
 }
 
-impl MemoryFlash {
+impl<const WORD: usize> MemoryFlash<WORD> {
     /// Erased.
     #[must_use]
     pub fn blank() -> Self {
@@ -59,7 +59,7 @@ pub struct FactoryMade<'a> {
 
 impl FactoryMade<'_> {
     /// The flash with this identity in it, sealed.
-    pub fn flash(&self) -> Result<MemoryFlash> {
+    pub fn flash<const WORD: usize>(&self) -> Result<MemoryFlash<WORD>> {
         let read = |name: &str| {
             let path = self.identity.join(name);
             fs::read(&path).with_context(|| format!("cannot read {}", path.display()))
@@ -68,7 +68,7 @@ impl FactoryMade<'_> {
         let certificates = pem::read_certificates(&String::from_utf8(read("idevid.crt")?)?)?;
         let certificate = certificates.first().context("no certificate")?;
         let fleet = read("fleet.muster")?;
-        let mut flash = MemoryFlash::blank();
+        let mut flash = MemoryFlash::<WORD>::blank();
         let mut slots = Slots::open(&mut flash, 0).map_err(|error| anyhow!("{error:?}"))?;
         let secret: [u8; 32] = secret.to_bytes().into();
         let mut write = || {
@@ -85,11 +85,11 @@ impl FactoryMade<'_> {
     }
 }
 
-impl ErrorType for MemoryFlash {
+impl<const WORD: usize> ErrorType for MemoryFlash<WORD> {
     type Error = Infallible;
 }
 
-impl ReadNorFlash for MemoryFlash {
+impl<const WORD: usize> ReadNorFlash for MemoryFlash<WORD> {
     const READ_SIZE: usize = 1;
 
     fn read(&mut self, offset: u32, bytes: &mut [u8]) -> Result<(), Infallible> {
@@ -103,8 +103,8 @@ impl ReadNorFlash for MemoryFlash {
     }
 }
 
-impl NorFlash for MemoryFlash {
-    const WRITE_SIZE: usize = WORD_BYTES;
+impl<const WORD: usize> NorFlash for MemoryFlash<WORD> {
+    const WRITE_SIZE: usize = WORD;
     const ERASE_SIZE: usize = UNIT_BYTES;
 
     fn erase(&mut self, from: u32, to: u32) -> Result<(), Infallible> {

@@ -4,11 +4,15 @@
 //! programs of the live world. What is not there is an error that says so.
 
 mod board;
+mod door;
 mod flash;
+mod monitor;
 mod stage;
 
-pub use board::{Board, EmulatedBoard, Serial};
+pub use board::{Board, EmulatedBoard, STEP, Serial, Time};
+pub use door::{Behind, Door};
 pub use flash::{FactoryMade, MemoryFlash, UNIT_BYTES, UNITS, WORD_BYTES};
+pub use monitor::{Monitor, Plug};
 pub use stage::Stage;
 
 use std::path::PathBuf;
@@ -22,7 +26,16 @@ pub const HOST_ADDRESS: &str = "10.0.2.2";
 
 /// The image of the board that runs in tests.
 pub fn image() -> Result<PathBuf> {
-    let file = target_dir()?.join("firmware/qemu-mps2-an386.elf");
+    made("qemu-mps2-an386")
+}
+
+/// The same, for a flash that programs this many bytes at once.
+pub fn image_of_words(bytes: usize) -> Result<PathBuf> {
+    if bytes == WORD_BYTES { image() } else { made(&format!("qemu-mps2-an386-word-{bytes}")) }
+}
+
+fn made(name: &str) -> Result<PathBuf> {
+    let file = target_dir()?.join(format!("firmware/{name}.elf"));
     if !file.is_file() {
         bail!("{} is not there; build it first: cargo xtask firmware build", file.display());
     }

@@ -4,8 +4,12 @@ use std::fs;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::UNIX_EPOCH;
 
 use anyhow::{Context as _, Result, bail};
+use muster_issuing::{Issuer, KeyPair, pem};
+use muster_protocol::UnixTime;
+use muster_protocol::pki::Profile;
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -257,6 +261,27 @@ impl World {
         let path = self.path("gateway/gateway.toml");
         let text = with_setting(&fs::read_to_string(&path)?, key, value)?;
         fs::write(&path, text)?;
+        let process = self.running_gateway()?;
+        process.signal("HUP")?;
+        process.line("reloaded", |line| line.starts_with("reloaded").then_some(()))
+    }
+
+    /// Makes a new gateway CA and a trust bundle that knows it alone, signs it with the fleet root, and has the running
+    /// gateway take both over: it goes on with a server certificate of the new CA.
+    pub fn replace_gateway_ca(&mut self) -> Result<()> {
+        let now = UnixTime(UNIX_EPOCH.elapsed()?.as_secs());
+        let issuer = Issuer::create(Profile::GatewayCa, "The next gateway CA", KeyPair::generate()?, now)?;
+        let certificate = pem::write_certificates(&[issuer.certificate()]);
+        fs::write(self.path("gateway/ca/gateway-ca.key"), issuer.key().to_pem()?.as_bytes())?;
+        fs::write(self.path("gateway/ca/gateway-ca.crt"), &certificate)?;
+        let (in_force, next) = (self.text("gateway/fleet.muster"), self.text("next"));
+        self.provision(&["fleet", "draft", &in_force, "--out", &next])?.done()?;
+        fs::write(self.path("next/gateway-ca-1.crt"), &certificate)?;
+        let (draft, key) = (self.text("next/draft.toml"), self.text("gateway/offline/fleet-root.key"));
+        let (signed, password) = (self.text("next/fleet.muster"), self.text("password"));
+        let sign = ["fleet", "sign", &draft, "--fleet", &in_force, "--key", &key, "--out", &signed];
+        self.provision(&[&sign[..], &["--password-file", &password]].concat())?.done()?;
+        fs::copy(&signed, &in_force)?;
         let process = self.running_gateway()?;
         process.signal("HUP")?;
         process.line("reloaded", |line| line.starts_with("reloaded").then_some(()))

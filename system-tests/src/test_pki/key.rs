@@ -3,6 +3,7 @@
 
 use p256::ecdsa::signature::Signer;
 use p256::ecdsa::{Signature as EcdsaSignature, SigningKey};
+use p256::pkcs8::DecodePrivateKey as _;
 use sha2::{Digest, Sha256};
 
 use muster_protocol::pki::{PublicKey, Signature};
@@ -23,7 +24,21 @@ impl TestKey {
     #[allow(clippy::expect_used)]
     pub fn new(label: &str, number: u64) -> Self {
         let secret = Sha256::new_with_prefix(b"muster test key").chain_update(label).chain_update(number.to_be_bytes());
-        let signing = SigningKey::from_bytes(&secret.finalize()).expect("a hash is a scalar");
+        Self::of(SigningKey::from_bytes(&secret.finalize()).expect("a hash is a scalar"))
+    }
+
+    /// The key in a PKCS#8 file of the factory's or the gateway's, for tests that play a thief.
+    ///
+    /// # Panics
+    /// When it is no P-256 key.
+    #[must_use]
+    #[allow(clippy::expect_used)]
+    pub fn stolen(pem: &str) -> Self {
+        Self::of(SigningKey::from_pkcs8_pem(pem).expect("a P-256 key in PKCS#8"))
+    }
+
+    #[allow(clippy::expect_used)]
+    fn of(signing: SigningKey) -> Self {
         let point = signing.verifying_key().to_encoded_point(false);
         let public = PublicKey::from_sec1(point.as_bytes()).expect("a key of our own");
         Self { signing, public }

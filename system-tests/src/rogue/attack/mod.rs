@@ -38,6 +38,20 @@ pub struct Attack<T> {
     pub ends: GuardError,
 }
 
+impl<T> Attack<T> {
+    /// Bytes that the device sends behind its ClientHello. None of them is of its key, or of an application.
+    #[must_use]
+    pub fn answered_bytes(&self) -> usize {
+        match self.ends {
+            // Only a server without a request gets as far as our Finished, which holds nothing of ours.
+            GuardError::Breach(Breach::NotMutual) => 5 + 4 + 32 + 1 + 16,
+            // An alert of the library.
+            _ if self.name == "an extension out of its place" => 7,
+            _ => 0,
+        }
+    }
+}
+
 /// An attack by whoever has the gateway's key, after a good handshake.
 pub struct LateAttack<T> {
     /// Its name.
