@@ -5,4 +5,7 @@ mod clock;
 mod factory;
 mod hostile;
 mod life;
+mod outage;
 mod power;
+mod trust;
+mod words;
