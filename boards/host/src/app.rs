@@ -27,6 +27,7 @@ impl Program {
 
 impl App for Program {
     fn told(&mut self, told: Told) {
+        say(&["measured.uptime_millis ", &embassy_time::Instant::now().as_millis().to_string()]);
         let mut line = String::new();
         told.write(&mut |piece| line.push_str(piece));
         say(&[&line]);

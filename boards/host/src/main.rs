@@ -60,9 +60,15 @@ struct Run {
     /// The date at the start, in seconds since 1970, instead of the system's; it runs on from there.
     #[arg(long, conflicts_with = "no_clock")]
     date: Option<u64>,
+    /// A clock that shows what stands in a file: seconds since 1970, read anew at each look.
+    #[arg(long, conflicts_with_all = ["date", "no_clock"])]
+    date_file: Option<PathBuf>,
     /// A board without a clock.
     #[arg(long)]
     no_clock: bool,
+    /// Resolves names by this file alone, lines of an address and a name, read anew for each connection.
+    #[arg(long)]
+    names: Option<PathBuf>,
     /// First and longest wait after a failed connection, in milliseconds.
     #[arg(long, num_args = 2, value_names = ["MIN", "MAX"])]
     backoff_millis: Option<Vec<u64>>,
@@ -105,7 +111,7 @@ async fn live(run: &Run) -> Result<()> {
     let mut program = Program::start()?;
     let agent = Agent {
         vault: &mut slots,
-        network: &mut SystemNetwork,
+        network: &mut SystemNetwork { names: run.names.clone() },
         rng: &mut OsRng,
         clock: HostClock::start(run),
         app: &mut program,
@@ -147,17 +153,21 @@ fn options(run: &Run) -> Options {
 struct HostClock {
     started: SystemTime,
     date: Option<u64>,
+    file: Option<PathBuf>,
     none: bool,
 }
 
 impl HostClock {
     fn start(run: &Run) -> Self {
-        Self { started: SystemTime::now(), date: run.date, none: run.no_clock }
+        Self { started: SystemTime::now(), date: run.date, file: run.date_file.clone(), none: run.no_clock }
     }
 }
 
 impl Clock for HostClock {
     fn civil(&mut self) -> Option<UnixTime> {
+        if let Some(file) = &self.file {
+            return std::fs::read_to_string(file).ok()?.trim().parse().ok().map(UnixTime);
+        }
         let now = SystemTime::now();
         let date = match self.date {
             Some(date) => date.saturating_add(now.duration_since(self.started).ok()?.as_secs()),

@@ -179,3 +179,57 @@ fn power_cuts_at_any_flash_step_strand_nobody() {
     board.online(&world);
     world.gateway(&["audit", "verify"]).unwrap();
 }
+
+/// What comes of `word` next, and the board's own time of it, in milliseconds.
+fn said_at(process: &mut Process, word: &str) -> (String, u64) {
+    let mut uptime = 0;
+    let said = process.line(word, |line| {
+        if let Some(millis) = line.strip_prefix("measured.uptime_millis ") {
+            uptime = millis.parse().unwrap();
+        }
+        Some(line.strip_prefix(word)?.trim_start().to_owned())
+    });
+    (said.unwrap(), uptime)
+}
+
+#[test]
+fn while_no_name_resolves_it_backs_off_and_then_it_comes() {
+    let world = World::new(Options { names: vec!["localhost"], ..Options::default() }).unwrap();
+    let board = Board::new(&world, 0);
+    let names = world.path("names");
+    fs::write(&names, "127.0.0.1 somebody-else\n").unwrap();
+    let mut agent = board.run(&world, &["--names", &names.display().to_string()]);
+    for failures in 0..8 {
+        let (closed, closed_at) = said_at(&mut agent, "session.closed");
+        assert_eq!(closed, "unreachable");
+        let (_, dialled_at) = said_at(&mut agent, "session.dialling");
+        // As PATIENCE says; late by what the host is busy with, early never.
+        let (wait, whole) = (dialled_at - closed_at, (100_u64 << failures).min(1_000));
+        assert!((whole / 2..whole + 2_000).contains(&wait), "wait {failures} of {whole} ms: {wait}");
+    }
+    fs::write(&names, "127.0.0.1 localhost\n").unwrap();
+    board.online(&world);
+}
+
+/// The gateway CA is replaced while the device sleeps: nothing that the device trusts is left but the fleet's signature.
+#[test]
+fn a_device_that_slept_through_a_new_gateway_ca_catches_up() {
+    let listeners = [(); 2].map(|()| TcpListener::bind("127.0.0.1:0").unwrap());
+    let [mqtt, https] = [0, 1].map(|index: usize| listeners[index].local_addr().unwrap().port());
+    drop(listeners);
+    let options = Options { names: vec!["localhost"], ports: Some(Ports { mqtt, https }), ..Options::default() };
+    let mut world = World::new(options).unwrap();
+    let board = Board::new(&world, 0);
+    let agent = board.run(&world, &[]);
+    let serial = board.online(&world)["serial"].clone();
+    agent.kill().unwrap();
+    world.replace_gateway_ca().unwrap();
+    let mut agent = board.run(&world, &[]);
+    says(&mut agent, "gateway.refused certificate.untrusted");
+    says(&mut agent, "bundle.in_force 2");
+    assert_eq!(board.online(&world)["serial"], serial);
+    agent.kill().unwrap();
+    let mut agent = board.run(&world, &[]);
+    says(&mut agent, "session.opened a");
+    board.online(&world);
+}
