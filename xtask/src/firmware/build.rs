@@ -36,7 +36,12 @@ pub(crate) enum Variant {
     Usual,
     /// A TLS read record of 16 KB, for servers that are not our gateway.
     Records16k,
+    /// A flash that programs this many bytes at once.
+    Words(u32),
 }
+
+/// The sizes of a flash's word that boards have, but for the usual one.
+pub(crate) const WORDS: [u32; 4] = [1, 8, 16, 32];
 
 /// An image that was built.
 pub(crate) struct Built {
@@ -59,13 +64,16 @@ impl Built {
 pub(crate) fn build(board: &Board, variant: Variant, wanted: Option<Compiler>) -> Result<Built> {
     let toolchain = Toolchain::find(&board.target, wanted)?;
     let mut arguments = vec!["--release", "--locked"];
-    let name = match variant {
-        Variant::Usual => board.name.clone(),
-        Variant::Records16k => {
-            arguments.extend(["--features", "records-16k"]);
-            format!("{}-records-16k", board.name)
-        }
+    let feature = match variant {
+        Variant::Usual => String::new(),
+        Variant::Records16k => "records-16k".to_owned(),
+        Variant::Words(bytes) => format!("word-{bytes}"),
     };
+    let mut name = board.name.clone();
+    if !feature.is_empty() {
+        arguments.extend(["--features", &feature]);
+        name = format!("{name}-{feature}");
+    }
     run_command(&mut toolchain.cargo("build", &board.folder, &arguments)?)?;
     let made = toolchain.target_folder()?.join(&board.target).join("release").join(&board.name);
     let elf = std::fs::read(&made).with_context(|| format!("cannot read {}", made.display()))?;

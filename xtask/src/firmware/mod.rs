@@ -38,15 +38,26 @@ pub(crate) fn run(task: &Task) -> Result<()> {
 pub(crate) fn prepare() -> Result<String> {
     let boards = board::Board::select(None)?;
     for board in &boards {
-        build::build(board, build::Variant::Usual, None)?;
+        build_for_tests(board)?;
     }
     let emulator = emulator::ensure()?;
     Ok(format!("{} board(s), {emulator}", boards.len()))
 }
 
+/// A board's image, and where it runs in tests, its images for flash of other words.
+fn build_for_tests(board: &board::Board) -> Result<()> {
+    build::build(board, build::Variant::Usual, None)?;
+    if board.tier == board::Tier::Run {
+        for bytes in build::WORDS {
+            build::build(board, build::Variant::Words(bytes), None)?;
+        }
+    }
+    Ok(())
+}
+
 fn test() -> Result<()> {
     for board in board::Board::select(None)?.iter().filter(|board| board.tier == board::Tier::Run) {
-        build::build(board, build::Variant::Usual, None)?;
+        build_for_tests(board)?;
     }
     eprintln!("{}", emulator::ensure()?);
     run_command(&mut cargo(&["build", "--workspace", "--bins", "--locked"]))?;
