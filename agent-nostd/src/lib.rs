@@ -10,6 +10,9 @@
 //! | [`mqtt`], [`net`] | MQTT by minimq; TCP by embassy-net |
 //! | [`clock`], [`telemetry`], [`fmt`] | what can be believed of the date; reports; events as codes |
 //! | [`factory`] | a blank board becomes a device over its serial line |
+//! | [`partition`] | the identity partition cut out of a whole flash |
+//! | [`entropy`] | a chip's noise source, watched and conditioned |
+//! | [`device`] | a board's `main`: from its parts to a device that runs for ever |
 //!
 //! # Memory
 //!
@@ -33,11 +36,14 @@
 pub mod agent;
 mod apart;
 pub mod clock;
+pub mod device;
+pub mod entropy;
 pub mod factory;
 pub mod fmt;
 pub mod key;
 pub mod mqtt;
 pub mod net;
+pub mod partition;
 pub mod platform;
 pub mod slots;
 pub mod telemetry;

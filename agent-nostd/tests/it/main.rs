@@ -1,5 +1,6 @@
 //! Tests of the firmware agent on the host.
 
+mod device;
 mod fuzz;
 mod nor;
 mod power_cut;
