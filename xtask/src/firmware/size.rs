@@ -137,7 +137,7 @@ fn unwanted(built: &Built) -> Vec<String> {
 /// Figures above what a table of `board.toml` allows, and figures that are missing.
 fn beyond(figures: &Figures, variant: Variant, gate: &Table) -> Vec<String> {
     let ram = match variant {
-        Variant::Usual => "ram_bytes",
+        Variant::Usual | Variant::Words(_) => "ram_bytes",
         Variant::Records16k => "ram_records_16k_bytes",
     };
     let figure = [
