@@ -66,7 +66,8 @@ where
         body: &mut [u8],
     ) -> Option<usize> {
         let socket = network.connect(host, port).await.ok()?;
-        let mut line = Line::new(socket, tls);
+        let mut line = None;
+        let line = Line::start(&mut line, socket, tls);
         let mut stream = apart(pin!(line.open_unjudged(host, self.rng, deadline))).await.ok()?;
         ask(&mut stream, host, port).await.ok()?;
         read_answer(&mut stream, head, body).await

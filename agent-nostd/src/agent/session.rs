@@ -2,7 +2,8 @@
 //!
 //! The gateways are tried in order. A refusal is an answer and ends the attempt; an unreachable or untrusted gateway does
 //! not keep us from the next one. While there is no session yet, MQTT's buffers hold what the handshake needs: the fleet
-//! file in one, the IDevID's certificate in the other.
+//! file in one, the IDevID's certificate in the other. The gateway's chain lies in the core's output buffer, which is free
+//! as long as the core waits.
 
 use core::pin::pin;
 
@@ -10,7 +11,7 @@ use embassy_futures::select::{Either, select};
 use embassy_time::{Duration, Instant, Timer, with_deadline};
 use embedded_io_async::{ErrorType, Read, Write};
 use muster_protocol::Code;
-use muster_protocol::device::{Credential, Device, Failure, Input};
+use muster_protocol::device::{Credential, Device, Failure, Input, Lent};
 use muster_protocol::limits::{ANSWER_BYTES_MAX, RESULT_BYTES_MAX};
 use muster_protocol::message::application::{Answer, Command, Outcome};
 use muster_protocol::message::encode_into;
@@ -99,7 +100,7 @@ where
         index: usize,
     ) -> Attempt {
         let started = Instant::now();
-        let mut line;
+        let mut line = None;
         let (mut stream, gateway, deadline) = {
             let (scratch, spare) = mqtt.scratch();
             let target = apart(pin!(self.target(index, scratch))).await;
@@ -112,8 +113,8 @@ where
                 Ok(Ok(socket)) => socket,
                 _ => return Attempt::Failed(Failure::Unreachable),
             };
-            line = Line::new(socket, tls);
-            let shaken = apart(pin!(self.shake(&mut line, device, spare, &target, credential, deadline))).await;
+            let line = Line::start(&mut line, socket, tls);
+            let shaken = apart(pin!(self.shake(line, device, spare, &target, credential, deadline))).await;
             match shaken {
                 Ok((stream, gateway)) => (stream, gateway, deadline),
                 Err(failure) => return Attempt::Failed(failure),
@@ -161,20 +162,22 @@ where
     async fn shake<'l, 'b, S: Read + Write + 'b>(
         &mut self,
         line: &'l mut Line<'b, S>,
-        device: &Device,
+        device: &mut Device,
         spare: &mut [u8],
         target: &Target<'_>,
         credential: Credential,
         deadline: Instant,
     ) -> Result<(GuardedLine<'l, 'b, S>, VerifiedGateway), Failure> {
+        let floor = device.clock_floor();
+        // The core said all that it had to say, so this is free.
+        let Lent { certificate, room } = device.lend(credential).ok_or(Failure::Unreachable)?;
         let certificate = match credential {
-            Credential::Slot(slot) => device.certificate(slot),
+            Credential::Slot(_) => certificate,
             Credential::Idevid => {
                 let length = self.vault.factory_item(FactoryItem::Certificate, spare).ok().flatten();
                 length.and_then(|length| spare.get(..length))
             }
         };
-        let floor = device.clock_floor();
         let expected = tls::Expected {
             name: &target.host,
             gateway_cas: &target.gateway_cas,
@@ -184,7 +187,7 @@ where
         let mut key = self.vault.key(credential).ok();
         let mut sign = |message: &[u8]| key.as_mut()?.sign(message).ok();
         let credential = tls::Credential { certificate: certificate.unwrap_or_default(), sign: &mut sign };
-        let shaken = pin!(line.connect(&expected, credential, self.rng, deadline));
+        let shaken = pin!(line.connect(&expected, credential, room, self.rng, deadline));
         apart(shaken).await.map_err(failure_of)
     }
 

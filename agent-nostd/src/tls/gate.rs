@@ -12,7 +12,11 @@
 //! where it was written, in the library's own record buffer. The next read gets the same header again, and with it the
 //! library comes back with the same piece of its buffer (looked at by address; anything else ends the connection).
 //! So one record buffer is enough.
+//!
+//! While hands are shaken the gate is where the library can be made to wait: until what the peer showed is judged, and
+//! for a turn of the executor before each read and write, since between two of them lies a public-key operation.
 
+use embassy_futures::yield_now;
 use embedded_io_async::{ErrorKind, ErrorType, Read, Write};
 
 use super::error::Breach;
@@ -83,6 +87,14 @@ impl<'l, S> Gate<'l, S> {
         Shut
     }
 
+    /// Lets everything else come first.
+    async fn wait(&self) {
+        if self.link.phase() != Phase::Established {
+            yield_now().await;
+            self.link.released().await;
+        }
+    }
+
     fn payload_bytes(&self) -> usize {
         usize::from(u16::from_be_bytes([self.header[3], self.header[4]]))
     }
@@ -151,6 +163,7 @@ impl<S: Read> Read for Gate<'_, S> {
         }
         // No payload has five bytes: the gate lets through 1, 2, or at least 17.
         if target.len() == HEADER_BYTES {
+            self.wait().await;
             self.read_header().await?;
             target.copy_from_slice(&self.header);
             return Ok(HEADER_BYTES);
@@ -205,6 +218,7 @@ impl<S: Read> Gate<'_, S> {
 
 impl<S: Write> Write for Gate<'_, S> {
     async fn write(&mut self, bytes: &[u8]) -> Result<usize, Shut> {
+        self.wait().await;
         if self.link.fault().is_some() {
             return Err(Shut);
         }

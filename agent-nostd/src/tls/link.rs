@@ -2,6 +2,8 @@
 //! how far the handshake is, and why it was given up.
 
 use core::cell::Cell;
+use core::future::poll_fn;
+use core::task::Poll;
 
 use super::error::Breach;
 
@@ -9,7 +11,7 @@ use super::error::Breach;
 ///
 /// ```text
 /// ServerHello -> Opening -> Flight -> ChainOk -> Authenticated -> Established
-///     gate        gate    verifier     verifier        guard
+///     gate        gate      guard        guard         guard
 /// ```
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[repr(u8)]
@@ -63,11 +65,12 @@ pub(super) enum Fault {
 pub(super) struct Link {
     phase: Cell<Phase>,
     fault: Cell<Option<Fault>>,
+    is_held: Cell<bool>,
 }
 
 impl Link {
     pub(super) const fn new() -> Self {
-        Self { phase: Cell::new(Phase::ServerHello), fault: Cell::new(None) }
+        Self { phase: Cell::new(Phase::ServerHello), fault: Cell::new(None), is_held: Cell::new(false) }
     }
 
     pub(super) fn reset(&mut self) {
@@ -91,5 +94,23 @@ impl Link {
         if self.fault.get().is_none() {
             self.fault.set(Some(fault));
         }
+    }
+    /// Holds the connection: the peer has shown something that is not judged yet.
+    pub(super) fn hold(&self) {
+        self.is_held.set(true);
+    }
+
+    /// Ends the hold.
+    pub(super) fn release(&self) {
+        self.is_held.set(false);
+    }
+
+    pub(super) fn is_held(&self) -> bool {
+        self.is_held.get()
+    }
+
+    /// Waits until the hold is over. Who ends it is the guard, which asks again by itself: nobody is woken.
+    pub(super) async fn released(&self) {
+        poll_fn(|_| if self.is_held() { Poll::Pending } else { Poll::Ready(()) }).await;
     }
 }

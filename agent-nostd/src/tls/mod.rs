@@ -8,7 +8,8 @@
 //! | `gate` | reads that lose bytes when cancelled; empty, oversized, unencrypted records |
 //! | `server_hello` | another suite, version or group than was offered; HelloRetryRequest |
 //! | `suite`, `flight` | a Finished without a certificate; messages split, repeated or out of order; a parser after the handshake that panics and forgets alerts |
-//! | `verifier` | a certificate check that takes a device for a gateway: here [`verify_gateway`](muster_protocol::pki::verify_gateway) decides, as in the Linux agent |
+//! | `verifier`, `shown` | a certificate check that takes a device for a gateway: here [`verify_gateway`](muster_protocol::pki::verify_gateway) decides, as in the Linux agent |
+//! | `questions` | checks of signatures deep on the stack, and one after the other without a turn for the network |
 //! | `provider` | a verifier that is skipped when it is not there; a key that signs for a stranger |
 //! | `stream` | writes that are dropped half way; sockets that outlive a failure |
 //!
@@ -22,13 +23,20 @@ mod flight;
 mod gate;
 mod link;
 mod provider;
+mod questions;
 mod server_hello;
+mod shown;
 mod stream;
 mod suite;
 mod verifier;
 
+use core::cell::RefCell;
+use core::future::poll_fn;
 use core::net::IpAddr;
+use core::pin::{Pin, pin};
+use core::task::{Context, Poll};
 
+use embassy_futures::yield_now;
 use embassy_time::{Instant, with_deadline};
 use embedded_io_async::{Read, Write};
 use embedded_tls::{FlushPolicy, MaxFragmentLength, TlsCipherSuite, TlsConfig, TlsConnection, TlsContext, TlsError};
@@ -45,6 +53,7 @@ use alert::Alert;
 use gate::Gate;
 use link::{Fault, Link, Phase};
 use provider::{Provider, Showing};
+use shown::Shown;
 use stream::Records;
 use suite::GuardedSuite;
 use verifier::{Judge, Verifier};
@@ -54,6 +63,8 @@ use verifier::{Judge, Verifier};
 pub const READ_RECORD_BYTES: usize = if cfg!(feature = "records-16k") { 16_640 } else { 2_304 };
 /// Longest record that is written: a client certificate of the longest size, or 1 KiB of content.
 pub const WRITE_RECORD_BYTES: usize = CERTIFICATE_BYTES_MAX + 128;
+/// Longest chain of certificates that can be judged: all that fits a flight in a record of 2 KiB.
+pub const CHAIN_BYTES: usize = 2_048;
 /// What the agent offers by ALPN (RFC 7301): a server that knows the first one keeps its records to 2 KiB.
 const ALPN_MQTT: &[&[u8]] = &[alpn::SMALL_RECORDS, b"mqtt"];
 /// The same toward an HTTPS server.
@@ -111,13 +122,15 @@ impl<'b, S> Line<'b, S>
 where
     S: Read + Write + 'b,
 {
-    /// Over an open connection. `socket` is dropped with this, or with the first failure.
+    /// Over an open connection. `socket` is dropped with this, or with the first failure. It is made in its place: on the
+    /// way there it is on the stack only as long as this takes.
     #[inline(never)]
-    pub fn new(socket: S, buffers: &'b mut Buffers) -> Self {
-        Self(Records::new(socket, buffers))
+    pub fn start<'p>(place: &'p mut Option<Self>, socket: S, buffers: &'b mut Buffers) -> &'p mut Self {
+        place.insert(Self(Records::new(socket, buffers)))
     }
 
-    /// Shakes hands, mutually; once.
+    /// Shakes hands, mutually; once. `room` is for the chain that is shown: [`CHAIN_BYTES`], or more where servers may
+    /// show more.
     ///
     /// The evidence is of this very handshake. In TLS 1.3 the gateway judges the client after this: its refusal is
     /// [`GuardError::Refused`] of the first read.
@@ -125,10 +138,11 @@ where
         &mut self,
         expected: &Expected<'_>,
         credential: Credential<'_>,
+        room: &mut [u8],
         rng: &mut dyn CryptoRngCore,
         deadline: Instant,
     ) -> Result<(GuardedLine<'_, 'b, S>, VerifiedGateway), GuardError> {
-        let gateway = self.0.shake(expected, credential, rng, deadline).await?;
+        let gateway = self.0.shake(expected, credential, room, rng, deadline).await?;
         Ok((GuardedLine(&mut self.0), gateway))
     }
 
@@ -158,7 +172,8 @@ where
     S: Read + Write + 'b,
 {
     let mut records = Records::new(socket, buffers);
-    let gateway = records.shake(expected, credential, rng, deadline).await?;
+    let mut room = [0; CHAIN_BYTES];
+    let gateway = records.shake(expected, credential, &mut room, rng, deadline).await?;
     Ok((GuardedStream(records), gateway))
 }
 
@@ -198,21 +213,19 @@ where
         &mut self,
         expected: &Expected<'_>,
         credential: Credential<'_>,
+        room: &mut [u8],
         rng: &mut dyn CryptoRngCore,
         deadline: Instant,
     ) -> Result<VerifiedGateway, GuardError> {
-        if credential.certificate.len() > CERTIFICATE_BYTES_MAX {
+        if credential.certificate.len() > CERTIFICATE_BYTES_MAX || room.len() < CHAIN_BYTES {
             self.tls = None;
             return Err(GuardError::Misused);
         }
-        let mut provider = Provider {
-            verifier: Verifier::new(Judge::Gateway(expected), self.link),
-            rng,
-            credential: Some(credential),
-            showing: Showing::NotAsked,
-        };
-        self.open(expected.name, ALPN_MQTT, &mut provider, deadline).await?;
-        let error = match (provider.verifier.evidence(), provider.showing) {
+        let shown = RefCell::new(Shown::new(room));
+        let verifier = Verifier { judge: Judge::Guard, link: self.link, shown: &shown };
+        let mut provider = Provider { verifier, rng, credential: Some(credential), showing: Showing::NotAsked };
+        self.open(expected.name, ALPN_MQTT, Some(expected), &mut provider, deadline).await?;
+        let error = match (shown.borrow().evidence(), provider.showing) {
             (Some(gateway), Showing::Shown) => return Ok(gateway),
             (_, Showing::KeyFailed) => GuardError::Key,
             (Some(_), Showing::NotAsked) => GuardError::Breach(Breach::NotMutual),
@@ -229,21 +242,19 @@ where
         rng: &mut dyn CryptoRngCore,
         deadline: Instant,
     ) -> Result<(), GuardError> {
-        let mut provider = Provider {
-            verifier: Verifier::new(Judge::Nobody, self.link),
-            rng,
-            credential: None,
-            showing: Showing::NotAsked,
-        };
-        self.open(name, ALPN_HTTP, &mut provider, deadline).await
+        let shown = RefCell::new(Shown::new(&mut []));
+        let verifier = Verifier { judge: Judge::Nobody, link: self.link, shown: &shown };
+        let mut provider = Provider { verifier, rng, credential: None, showing: Showing::NotAsked };
+        self.open(name, ALPN_HTTP, None, &mut provider, deadline).await
     }
 
-    /// Shakes hands until `deadline`. An error leaves no socket behind.
+    /// Shakes hands until `deadline`; a peer is judged when somebody is `expected`. An error leaves no socket behind.
     async fn open(
         &mut self,
         name: &str,
         alpn: &[&[u8]],
-        provider: &mut Provider<'_, '_>,
+        expected: Option<&Expected<'_>>,
+        provider: &mut Provider<'_, '_, '_>,
         deadline: Instant,
     ) -> Result<(), GuardError> {
         if self.link.phase() != Phase::ServerHello {
@@ -263,10 +274,25 @@ where
         if name.parse::<IpAddr>().is_err() {
             config = config.with_server_name(name);
         }
-        let outcome = with_deadline(deadline, tls.open(TlsContext::new(&config, &mut *provider))).await;
-        let error = match (outcome, provider.verifier.refusal(), self.link.fault()) {
-            (Ok(Ok(())), None, None) if provider.verifier.is_authenticated() => {
-                self.link.enter(Phase::Established);
+        let (link, shown) = (self.link, provider.verifier.shown);
+        let outcome = {
+            let mut opening = pin!(with_deadline(deadline, tls.open(TlsContext::new(&config, &mut *provider))));
+            loop {
+                let outcome = until_held(opening.as_mut(), link).await;
+                while let (true, Some(expected)) = (link.is_held(), expected) {
+                    judge(shown, expected, link);
+                    yield_now().await;
+                }
+                let is_refused = shown.borrow().refusal().is_some();
+                if outcome.is_some() || is_refused {
+                    break outcome;
+                }
+            }
+        };
+        let (is_authenticated, refusal) = (shown.borrow().is_authenticated(), shown.borrow().refusal());
+        let error = match (outcome, refusal, link.fault()) {
+            (Some(Ok(Ok(()))), None, None) if is_authenticated => {
+                link.enter(Phase::Established);
                 return Ok(());
             }
             (_, Some(Code::SessionHandshake), _) => GuardError::Breach(Breach::Flight),
@@ -274,13 +300,40 @@ where
             (_, None, Some(Fault::Breach(breach))) => GuardError::Breach(breach),
             (_, None, Some(Fault::Alert(description))) => Alert::of(description).as_handshake_error(),
             (_, None, Some(Fault::Broken)) => GuardError::Broken,
-            (Err(_), ..) => GuardError::Timeout,
-            (Ok(Err(TlsError::CryptoError)), ..) => GuardError::Breach(Breach::Flight),
-            (Ok(Err(TlsError::EncodeError)), ..) => GuardError::Misused,
-            (Ok(Err(_)), ..) => GuardError::Breach(Breach::Handshake),
-            (Ok(Ok(())), ..) => GuardError::Breach(Breach::Flight),
+            (Some(Err(_)), ..) => GuardError::Timeout,
+            (Some(Ok(Err(TlsError::CryptoError))), ..) => GuardError::Breach(Breach::Flight),
+            (Some(Ok(Err(TlsError::EncodeError))), ..) => GuardError::Misused,
+            (Some(Ok(Err(_))), ..) => GuardError::Breach(Breach::Handshake),
+            (Some(Ok(Ok(()))) | None, ..) => GuardError::Breach(Breach::Flight),
         };
         self.tls = None;
         Err(error)
+    }
+}
+
+/// The outcome of the handshake; `None` when something was shown that has to be judged before it goes on.
+async fn until_held<F: Future>(mut opening: Pin<&mut F>, link: &Link) -> Option<F::Output> {
+    // The library's frames are large, and are not to stay below the verdict's.
+    #[inline(never)]
+    fn poll<F: Future>(opening: Pin<&mut F>, context: &mut Context<'_>) -> Poll<F::Output> {
+        opening.poll(context)
+    }
+    poll_fn(|context| match poll(opening.as_mut(), context) {
+        Poll::Ready(outcome) => Poll::Ready(Some(outcome)),
+        Poll::Pending if link.is_held() => Poll::Ready(None),
+        Poll::Pending => Poll::Pending,
+    })
+    .await
+}
+
+/// One step toward the verdict.
+fn judge(shown: &RefCell<Shown<'_>>, expected: &Expected<'_>, link: &Link) {
+    match shown.try_borrow_mut() {
+        Ok(mut shown) => shown.judge(expected, link),
+        // Cannot be: the library, which has it otherwise, waits.
+        Err(_) => {
+            link.fail(Fault::Breach(Breach::Flight));
+            link.release();
+        }
     }
 }

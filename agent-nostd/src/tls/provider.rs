@@ -1,5 +1,6 @@
 //! What embedded-tls asks its surroundings for. The library takes an error of `verifier` for "skip it", so that never
-//! is one; certificate and signature are given only to a peer that is authenticated, whatever the library believes.
+//! is one. The signature is made only for a peer that is authenticated, whatever the library believes; the certificate is
+//! put into its record once all was shown, and the gate keeps that record until all is judged.
 
 use embedded_tls::{Certificate, CryptoProvider, SignatureScheme, TlsError, TlsVerifier};
 use muster_protocol::pki::key::SIGNATURE_DER_BYTES_MAX;
@@ -11,8 +12,8 @@ use super::suite::GuardedSuite;
 use super::verifier::Verifier;
 
 /// For one handshake, by reference.
-pub(super) struct Provider<'a, 'c> {
-    pub(super) verifier: Verifier<'a>,
+pub(super) struct Provider<'a, 's, 'c> {
+    pub(super) verifier: Verifier<'a, 's>,
     pub(super) rng: &'a mut dyn CryptoRngCore,
     /// None for a server that is not judged: it gets nothing.
     pub(super) credential: Option<Credential<'c>>,
@@ -54,7 +55,7 @@ impl signature::SignerMut<DerSignature> for Signer<'_, '_> {
     }
 }
 
-impl CryptoProvider for Provider<'_, '_> {
+impl CryptoProvider for Provider<'_, '_, '_> {
     type CipherSuite = GuardedSuite;
     type Signature = DerSignature;
 
@@ -67,7 +68,7 @@ impl CryptoProvider for Provider<'_, '_> {
     }
 
     fn signer(&mut self) -> Result<(impl signature::SignerMut<DerSignature>, SignatureScheme), TlsError> {
-        if !self.verifier.is_authenticated() {
+        if !self.verifier.shown.try_borrow().is_ok_and(|shown| shown.is_authenticated()) {
             return Err(TlsError::InvalidHandshake);
         }
         let credential = self.credential.as_mut().ok_or(TlsError::InvalidHandshake)?;
@@ -75,10 +76,7 @@ impl CryptoProvider for Provider<'_, '_> {
     }
 
     fn client_cert(&mut self) -> Option<Certificate<impl AsRef<[u8]>>> {
-        let is_authenticated = self.verifier.is_authenticated();
-        self.credential
-            .as_ref()
-            .filter(|_| is_authenticated)
-            .map(|credential| Certificate::X509(credential.certificate))
+        let is_whole = self.verifier.shown.try_borrow().is_ok_and(|shown| shown.is_whole());
+        self.credential.as_ref().filter(|_| is_whole).map(|credential| Certificate::X509(credential.certificate))
     }
 }

@@ -84,6 +84,15 @@ pub struct Boot {
     pub agent: heapless::String<LABEL_BYTES_MAX>,
 }
 
+/// What a core has no use for until its next input: for whoever dials on its behalf.
+#[derive(Debug)]
+pub struct Lent<'d> {
+    /// The credential's certificate, DER, if it is one of a slot.
+    pub certificate: Option<&'d [u8]>,
+    /// [`OUTPUT_BYTES_MAX`] of memory.
+    pub room: &'d mut [u8],
+}
+
 /// One device.
 #[derive(Debug)]
 pub struct Device {
@@ -300,6 +309,21 @@ impl Device {
     #[must_use]
     pub fn certificate(&self, slot: SlotId) -> Option<&[u8]> {
         self.slot(slot).map(|record| record.certificate.as_slice()).filter(|certificate| !certificate.is_empty())
+    }
+
+    /// Lends the memory for outputs while there are none; `None` as long as one waits.
+    pub fn lend(&mut self, credential: Credential) -> Option<Lent<'_>> {
+        if self.barrier || !self.queue.is_empty() {
+            return None;
+        }
+        let record = match credential {
+            Credential::Slot(slot) => self.slots[slot.index()].as_ref(),
+            Credential::Idevid => None,
+        };
+        let certificate = record.map(|record| record.certificate.as_slice()).filter(|der| !der.is_empty());
+        // As long as it may become.
+        let _ = self.buffer.resize_default(OUTPUT_BYTES_MAX);
+        Some(Lent { certificate, room: &mut self.buffer })
     }
 
     /// The record of a slot.

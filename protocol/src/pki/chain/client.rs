@@ -168,5 +168,5 @@ fn find_path(
             Err(_) => {}
         }
     }
-    Err(presented.or_self_signed(verdict))
+    Err(presented.or_self_signed(verdict, algorithms))
 }

@@ -89,7 +89,7 @@ pub fn verify_gateway(
     let now = clock.judged_at(presented.leaf.not_before(), newest);
     let path = presented
         .verify(anchors.iter(), Usage::Server, now, algorithms)
-        .map_err(|code| presented.or_self_signed(code))?;
+        .map_err(|code| presented.or_self_signed(code, algorithms))?;
     let public_key = presented.check_end_entity()?;
     presented.check_purpose(Usage::Server)?;
     let leaf = &presented.leaf;

@@ -13,7 +13,7 @@ mod gateway;
 mod issued;
 mod issuer;
 
-use rustls_pki_types::{CertificateDer, SignatureVerificationAlgorithm};
+use rustls_pki_types::{CertificateDer, SignatureVerificationAlgorithm, alg_id};
 use webpki::{EndEntityCert, KeyUsage as RequiredUsage};
 
 pub use client::{ClientAnchors, Role, VerifiedClient, verify_client};
@@ -23,7 +23,7 @@ pub use issuer::{VerifiedIssuer, verify_issuing_ca};
 
 use super::certificate::Certificate;
 use super::extension::KeyUsage;
-use super::key::PublicKey;
+use super::key::{PUBLIC_KEY_BYTES, PublicKey};
 use super::oid;
 use super::trust_anchor::TrustAnchor;
 use crate::code::Code;
@@ -106,12 +106,26 @@ impl<'a> Presented<'a> {
     }
 
     /// Whoever is refused for want of an issuer may have signed for himself; that has a code of its own.
-    fn or_self_signed(&self, code: Code) -> Code {
+    fn or_self_signed(&self, code: Code, algorithms: &[&dyn SignatureVerificationAlgorithm]) -> Code {
         match code {
-            Code::CertificateUntrusted | Code::CertificateBadSignature if self.leaf.is_self_signed() => {
+            Code::CertificateUntrusted | Code::CertificateBadSignature if self.is_self_signed(algorithms) => {
                 Code::CertificateSelfSigned
             }
             code => code,
+        }
+    }
+
+    /// Asks `algorithms`, like webpki: whoever passes them in sees every check of a signature.
+    fn is_self_signed(&self, algorithms: &[&dyn SignatureVerificationAlgorithm]) -> bool {
+        let leaf = &self.leaf;
+        let key = leaf.spki_der().last_chunk::<PUBLIC_KEY_BYTES>().filter(|_| leaf.public_key().is_ok());
+        let is_ours = |algorithm: &&&dyn SignatureVerificationAlgorithm| {
+            algorithm.public_key_alg_id() == alg_id::ECDSA_P256 && algorithm.signature_alg_id() == alg_id::ECDSA_SHA256
+        };
+        let algorithm = algorithms.iter().find(is_ours).filter(|_| leaf.is_signed_with_our_algorithm());
+        match (key, algorithm) {
+            (Some(key), Some(algorithm)) => algorithm.verify_signature(key, leaf.tbs_der(), leaf.signature()).is_ok(),
+            _ => false,
         }
     }
 
