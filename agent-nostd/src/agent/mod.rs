@@ -12,6 +12,7 @@
 //! | `session` | one attempt to connect, and the session that comes of it |
 //! | `trust` | whom to dial, and by which CAs |
 //! | `bundle` | the trust bundle from the open address |
+//! | `http` | the answer it comes in |
 //! | `app` | what a board's own program sees and says |
 
 use core::pin::pin;
@@ -35,6 +36,7 @@ use crate::{mqtt, tls};
 mod app;
 mod bundle;
 mod drain;
+mod http;
 mod life;
 mod records;
 mod session;
