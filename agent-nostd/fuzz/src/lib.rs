@@ -4,13 +4,27 @@
 //! The ordinary test run drives them for a bounded time (`tests/it/fuzz.rs`); libFuzzer does for as long as one likes:
 //! `cargo fuzz run gate` in `agent-nostd/`.
 
+// Parsers that the agent keeps to itself, by their files.
+#[allow(dead_code)]
+#[path = "../../src/slots/entry.rs"]
+mod entry;
+mod factory;
 mod flash;
+#[path = "../../src/tls/flight.rs"]
+mod flight;
+#[path = "../../src/agent/http.rs"]
+mod http;
+mod link;
+#[allow(dead_code)]
+#[path = "../../src/mqtt/reason.rs"]
+mod reason;
 pub(crate) mod server;
 
 use embassy_futures::block_on;
 use embassy_time::{Duration, Instant};
+use muster_agent_nostd::key::KeyStore as _;
 use muster_agent_nostd::mqtt::{Client, Memory};
-use muster_agent_nostd::slots::Slots;
+use muster_agent_nostd::slots::{FactoryItem, FactoryRecords as _, Slots};
 use muster_agent_nostd::tls::{self, Buffers, Credential, Expected, GuardError};
 use muster_protocol::device_id::DeviceId;
 use muster_protocol::limits::TRUST_BUNDLE_BYTES_MAX;
@@ -26,8 +40,18 @@ use server::{Plain, Script, Seeded};
 pub type Target = fn(&[u8]);
 
 /// Every target, by the name of its libFuzzer program.
-pub const TARGETS: &[(&str, Target)] =
-    &[("gate", gate), ("hello", hello), ("mqtt", mqtt), ("slots", slots), ("unjudged", unjudged)];
+pub const TARGETS: &[(&str, Target)] = &[
+    ("answer", answer),
+    ("entries", entries),
+    ("factory", factory_line),
+    ("flight", server_flight),
+    ("gate", gate),
+    ("hello", hello),
+    ("mqtt", mqtt),
+    ("reason", mqtt_reason),
+    ("slots", slots),
+    ("unjudged", unjudged),
+];
 
 /// Everything that a server could answer a ClientHello with, in pieces of any size (the first byte chooses): the
 /// record gate, and whatever gets through it.
@@ -104,6 +128,44 @@ pub fn mqtt(bytes: &[u8]) {
     let _ = (opened, memory.farewell(), memory.refusal());
 }
 
+/// Packets that say why, in the receive buffer: whole, or with a header that fits what stands in them.
+pub fn mqtt_reason(bytes: &[u8]) {
+    let _ = (reason::of_farewell(bytes), reason::of_refusal(bytes));
+    let properties = &bytes[..bytes.len().min(120)];
+    for head in [&[0x20, 0, 0x87][..], &[0x40, 0, 1, 0x87], &[0x90, 0, 1], &[0xe0, 0x98]] {
+        let length = head.len() + properties.len();
+        let packet = [&[head[0], length as u8], &head[1..], &[properties.len() as u8], properties].concat();
+        let found = [reason::of_farewell(&packet), reason::of_refusal(&packet)];
+        assert!(found.iter().flatten().count() <= 1, "one packet, two reasons");
+    }
+}
+
+/// The handshake messages of one record, in any phase (the first byte chooses).
+pub fn server_flight(bytes: &[u8]) {
+    let Some((phase, messages)) = bytes.split_first() else { return };
+    let phase = link::Phase::ALL[usize::from(*phase) % link::Phase::ALL.len()];
+    if flight::check(phase, messages).is_ok() {
+        assert!(messages.len() >= 4, "a record without a message");
+        assert!(flight::check(phase, &messages[..messages.len() - 1]).is_err(), "a message that is cut");
+    }
+}
+
+/// What a web server answers, in pieces of any size (the first byte chooses).
+pub fn answer(bytes: &[u8]) {
+    let (piece, text) = bytes.split_first().map_or((1, bytes), |(piece, text)| (usize::from(*piece) + 1, text));
+    let (mut head, mut body) = ([0; 256], [0; TRUST_BUNDLE_BYTES_MAX + 64]);
+    let mut script = Script::new(text, piece);
+    if let Some(length) = block_on(http::read_answer(&mut script, &mut head, &mut body)) {
+        assert!((1..=TRUST_BUNDLE_BYTES_MAX).contains(&length));
+        assert!(text.windows(length).any(|window| window == &body[..length]), "what nobody sent");
+    }
+}
+
+/// Bytes on the serial line of a blank board: as they come, or each piece in a frame of its own (the first byte chooses).
+pub fn factory_line(bytes: &[u8]) {
+    factory::serve(bytes);
+}
+
 /// An identity partition with anything in it: units begin with pieces of the bytes.
 pub fn slots(bytes: &[u8]) {
     if let Ok(mut slots) = Slots::open(Flash::with(bytes), 0) {
@@ -114,6 +176,26 @@ pub fn slots(bytes: &[u8]) {
         let _ = slots.write(Item::Life, &[7; 22]);
         let _ = slots.read(Item::Life, &mut buffer);
     }
+}
+
+/// An identity partition of entries in good form, whatever they say: any kind anywhere, in any order, with any payload,
+/// committed or not.
+pub fn entries(bytes: &[u8]) {
+    let Ok(mut slots) = Slots::open(Flash::of_entries(bytes), 0) else { return };
+    let mut buffer = vec![0; TRUST_BUNDLE_BYTES_MAX + 1024];
+    for item in [Item::Slot(SlotId::A), Item::Slot(SlotId::B), Item::Trust, Item::Life] {
+        let _ = slots.read(item, &mut buffer);
+    }
+    for item in [FactoryItem::Certificate, FactoryItem::Fleet, FactoryItem::Gateway] {
+        let _ = slots.factory_item(item, &mut buffer);
+    }
+    let _ = (slots.is_sealed(), slots.public_key(SlotId::A), slots.public_key(SlotId::B));
+    // Whatever lies there, what is stored from now on is kept.
+    assert_eq!(slots.write(Item::Life, &[7; 22]), Ok(()));
+    assert_eq!(slots.read(Item::Life, &mut buffer), Ok(Some(22)));
+    assert_eq!(buffer[..22], [7; 22]);
+    assert!(slots.generate(SlotId::B, &mut Seeded::new()).is_ok());
+    assert!(matches!(slots.public_key(SlotId::B), Ok(Some(_))));
 }
 
 /// A ClientHello went out, and at most an alert behind it.

@@ -1,8 +1,12 @@
 //! A bounded run of a fuzz target: mutations of good inputs, the same ones in every run.
+//!
+//! `MUSTER_FUZZ_TIMES=1000` in the environment makes it a thousand times as long, with inputs of its own each time, for
+//! machines without libFuzzer.
 
 /// Calls `target` with every seed, with `rounds` mutations of them, and with as many pieces of noise.
 pub(crate) fn drive(target: fn(&[u8]), seeds: &[Vec<u8>], rounds: u32) {
     let mut chance = Chance(0x6675_7a7a);
+    let rounds = rounds.saturating_mul(times());
     target(&[]);
     for seed in seeds {
         target(seed);
@@ -21,6 +25,10 @@ pub(crate) fn drive(target: fn(&[u8]), seeds: &[Vec<u8>], rounds: u32) {
         let noise: Vec<u8> = (0..chance.below(1 + round as usize % 300)).map(|_| chance.next() as u8).collect();
         target(&noise);
     }
+}
+
+fn times() -> u32 {
+    std::env::var("MUSTER_FUZZ_TIMES").ok().and_then(|times| times.parse().ok()).unwrap_or(1)
 }
 
 fn mutate(bytes: &mut Vec<u8>, chance: &mut Chance) {
