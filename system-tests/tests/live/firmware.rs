@@ -1,12 +1,14 @@
 //! The firmware agent on the host board, against the real gateway: the same library as on a microcontroller, with a file
 //! for the flash.
 
+use std::fs;
+use std::net::TcpListener;
 use std::path::PathBuf;
 use std::process;
 
 use muster_protocol::message::application::Command;
 use muster_protocol::message::encode;
-use muster_system_tests::live::{Device, Options, Process, Said, World, until};
+use muster_system_tests::live::{Device, Options, Ports, Process, Said, World, until};
 use serde_json::{Value, json};
 
 /// A device of the batch, in a flash file of its own.
