@@ -1,4 +1,4 @@
-//! ECDSA P-256 with SHA-256 for webpki, on the p256 crate: for firmware, and wherever no faster one is at hand.
+//! ECDSA P-256 with SHA-256 for webpki, by what [`super::curve`] chose: for firmware, and wherever no faster one is at hand.
 //! The gateway passes the same algorithm of its TLS library instead.
 
 use rustls_pki_types::{AlgorithmIdentifier, InvalidSignature, SignatureVerificationAlgorithm, alg_id};

@@ -4,12 +4,13 @@ use core::fmt;
 use core::str::FromStr;
 
 use p256::ecdsa::VerifyingKey;
-use p256::ecdsa::signature::hazmat::PrehashVerifier;
+use p256::elliptic_curve::sec1::ToEncodedPoint as _;
 use serde::de::Error;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use sha2::{Digest, Sha256};
 
 use super::bytes::{self, Hex};
+use super::curve::{self, Chosen};
 use super::tlv::{self, Cursor, Malformed, Tag};
 use crate::code::Code;
 
@@ -97,11 +98,21 @@ impl PublicKey {
 
     /// The same over several parts, as if they stood in one message.
     pub fn verify_parts(&self, parts: &[&[u8]], signature: &Signature) -> Result<(), BadSignature> {
-        let key = VerifyingKey::from_sec1_bytes(&self.0).map_err(|_| BadSignature)?;
-        let signature = p256::ecdsa::Signature::from_slice(&signature.0).map_err(|_| BadSignature)?;
         let mut hash = Sha256::new();
         parts.iter().for_each(|part| hash.update(part));
-        key.verify_prehash(&hash.finalize(), &signature).map_err(|_| BadSignature)
+        curve::verify::<Chosen>(self, &hash.finalize().into(), signature)
+    }
+}
+
+impl From<&p256::PublicKey> for PublicKey {
+    /// A key of that crate is a point on the curve, and not infinity.
+    fn from(key: &p256::PublicKey) -> Self {
+        let point = key.to_encoded_point(false);
+        let mut bytes = [0; PUBLIC_KEY_BYTES];
+        for (byte, of_point) in bytes.iter_mut().zip(point.as_bytes()) {
+            *byte = *of_point;
+        }
+        Self(bytes)
     }
 }
 

@@ -7,7 +7,8 @@
 //! |---|---|
 //! | [`key`], [`serial`] | P-256 public keys, fingerprints, signatures, serial numbers |
 //! | [`certificate`] | a borrowed view of one certificate |
-//! | [`algorithm`] | ECDSA P-256 for webpki, on the p256 crate |
+//! | [`curve`] | whether a signature fits: the curve, portable or by assembly |
+//! | [`algorithm`] | ECDSA P-256 for webpki |
 //! | [`trust_anchor`], [`chain`] | what is trusted, and the checks that make evidence |
 //! | [`csr`] | PKCS#10 requests, written and checked |
 //! | [`profile`], [`mod@lint`] | what each kind of certificate has to look like, and the check of it |
@@ -18,6 +19,7 @@ pub mod certificate;
 pub mod chain;
 mod civil_time;
 pub mod csr;
+pub mod curve;
 mod distinguished_name;
 pub mod extension;
 pub mod key;
