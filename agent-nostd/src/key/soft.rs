@@ -1,17 +1,17 @@
 //! P-256 keys in software: made from the board's randomness, signing with RFC 6979, wiped when they are dropped.
 
+use ecdsa::hazmat::SignPrimitive as _;
 use muster_protocol::pki::{PublicKey, Signature};
-use p256::ecdsa::SigningKey;
-use p256::ecdsa::signature::hazmat::PrehashSigner as _;
+use p256::{FieldBytes, SecretKey};
 use rand_core::CryptoRngCore;
+use sha2::Sha256;
 use zeroize::Zeroizing;
 
 use super::{DeviceKey, KeyError};
 
 /// A private key in RAM. No Debug, no copy; zeroed on drop.
 pub struct SoftKey {
-    secret: SigningKey,
-    public: PublicKey,
+    secret: SecretKey,
 }
 
 impl SoftKey {
@@ -30,19 +30,21 @@ impl SoftKey {
     /// Takes stored bytes; `None` when they are no private key of this curve.
     #[must_use]
     pub fn from_secret(secret: &[u8; 32]) -> Option<Self> {
-        let secret = SigningKey::from_slice(secret).ok()?;
-        let point = secret.verifying_key().to_encoded_point(false);
-        Some(Self { public: PublicKey::from_sec1(point.as_bytes()).ok()?, secret })
+        SecretKey::from_slice(secret).ok().map(|secret| Self { secret })
     }
 }
 
 impl DeviceKey for SoftKey {
+    /// Costs as much as a signature: it is worked out when it is wanted, and most keys that are loaded only sign.
     fn public_key(&self) -> PublicKey {
-        self.public
+        PublicKey::from(&self.secret.public_key())
     }
 
     fn sign_digest(&mut self, digest: &[u8; 32]) -> Result<Signature, KeyError> {
-        let signature: p256::ecdsa::Signature = self.secret.sign_prehash(digest).map_err(|_| KeyError::Storage)?;
+        let scalar = Zeroizing::new(self.secret.to_nonzero_scalar());
+        let (signature, _) = scalar
+            .try_sign_prehashed_rfc6979::<Sha256>(FieldBytes::from_slice(digest), &[])
+            .map_err(|_| KeyError::Storage)?;
         Ok(Signature::new(signature.to_bytes().into()))
     }
 }
