@@ -38,6 +38,10 @@ pub(crate) enum Variant {
     Records16k,
     /// A flash that programs this many bytes at once.
     Words(u32),
+    /// Signatures verified by assembly.
+    CurveAssembly,
+    /// No agent: the program that judges and measures both implementations of the curve.
+    CurveCheck,
 }
 
 /// The sizes of a flash's word that boards have, but for the usual one.
@@ -68,14 +72,18 @@ pub(crate) fn build(board: &Board, variant: Variant, wanted: Option<Compiler>) -
         Variant::Usual => String::new(),
         Variant::Records16k => "records-16k".to_owned(),
         Variant::Words(bytes) => format!("word-{bytes}"),
+        Variant::CurveAssembly => "curve-assembly".to_owned(),
+        Variant::CurveCheck => "curve-check".to_owned(),
     };
+    let program = if variant == Variant::CurveCheck { "curve-check" } else { &board.name };
+    arguments.extend(["--bin", program]);
     let mut name = board.name.clone();
     if !feature.is_empty() {
         arguments.extend(["--features", &feature]);
         name = format!("{name}-{feature}");
     }
     run_command(&mut toolchain.cargo("build", &board.folder, &arguments)?)?;
-    let made = toolchain.target_folder()?.join(&board.target).join("release").join(&board.name);
+    let made = toolchain.target_folder()?.join(&board.target).join("release").join(program);
     let elf = std::fs::read(&made).with_context(|| format!("cannot read {}", made.display()))?;
     let image = Image::read(&elf).with_context(|| made.display().to_string())?;
     if image.flash_bytes > board.flash_bytes || image.ram_bytes > board.ram_bytes {

@@ -57,6 +57,12 @@ impl Image {
         self.containing(&["4core3fmt", "5alloc3fmt"])
     }
 
+    /// The only way into `mul288x288` of p256-cm4 0.4.0, where a load-multiple of one register is UNPREDICTABLE
+    /// (docs/decisions/0004-curve-assembly.md). Both its `sign` and its `verify` take it.
+    pub(crate) fn faulty(&self) -> Vec<&str> {
+        self.containing(&["P256_mul_mod_n"])
+    }
+
     fn containing(&self, parts: &[&str]) -> Vec<&str> {
         let found = self.symbols.iter().filter(|name| parts.iter().any(|part| name.contains(part)));
         found.map(String::as_str).collect()
@@ -155,6 +161,8 @@ mod tests {
         assert_eq!(formatting.formatting().len(), 1);
         let allocating = Image::read(&elf("__rust_alloc")).unwrap();
         assert_eq!(allocating.allocator().len(), 1);
+        assert!(image.faulty().is_empty());
+        assert_eq!(Image::read(&elf("P256_mul_mod_n")).unwrap().faulty(), ["P256_mul_mod_n"]);
     }
 
     #[test]

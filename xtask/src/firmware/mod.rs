@@ -44,10 +44,11 @@ pub(crate) fn prepare() -> Result<String> {
     Ok(format!("{} board(s), {emulator}", boards.len()))
 }
 
-/// A board's image, and where it runs in tests, its images for flash of other words.
+/// A board's image, and where it runs in tests, its images for flash of other words and the check of the curve.
 fn build_for_tests(board: &board::Board) -> Result<()> {
     build::build(board, build::Variant::Usual, None)?;
     if board.tier == board::Tier::Run {
+        build::build(board, build::Variant::CurveCheck, None)?;
         for bytes in build::WORDS {
             build::build(board, build::Variant::Words(bytes), None)?;
         }

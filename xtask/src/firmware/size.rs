@@ -95,7 +95,7 @@ fn measure(board: Option<&str>) -> Result<Measured> {
     // All of the workspace at once: package by package, each would be built for features of its own.
     run_command(&mut cargo(&["build", "--locked", "--bins", "--workspace"]))?;
     for board in Board::select(board)?.iter().filter(|board| board.tier == Tier::Run && !board.gate.is_empty()) {
-        for variant in [Variant::Usual, Variant::Records16k] {
+        for variant in [Variant::Usual, Variant::CurveAssembly, Variant::Records16k] {
             let built = build::build(board, variant, None)?;
             measured.findings.extend(unwanted(&built));
             let figures = measure_image(&built)?;
@@ -131,20 +131,23 @@ fn unwanted(built: &Built) -> Vec<String> {
         (!names.is_empty()).then(|| format!("{file}: {} symbol(s) of {what}: {some}", names.len()))
     };
     let allocator = say("an allocator", &built.image.allocator());
-    allocator.into_iter().chain(say("text formatting", &built.image.formatting())).collect()
+    let formatting = say("text formatting", &built.image.formatting());
+    let faulty = say("assembly that faults", &built.image.faulty());
+    [allocator, formatting, faulty].into_iter().flatten().collect()
 }
 
 /// Figures above what a table of `board.toml` allows, and figures that are missing.
 fn beyond(figures: &Figures, variant: Variant, gate: &Table) -> Vec<String> {
-    let ram = match variant {
-        Variant::Usual | Variant::Words(_) => "ram_bytes",
-        Variant::Records16k => "ram_records_16k_bytes",
+    let ram = if variant == Variant::Records16k { "ram_records_16k_bytes" } else { "ram_bytes" };
+    let handshake = match variant {
+        Variant::CurveAssembly => "handshake_instructions_assembly",
+        _ => "handshake_instructions",
     };
     let figure = [
         ("flash_bytes", Some(figures.flash_bytes)),
         (ram, figures.ram_bytes()),
         ("stack_bytes", figures.stack_bytes),
-        ("handshake_instructions", figures.handshake_instructions),
+        (handshake, figures.handshake_instructions),
     ];
     let mut findings = Vec::new();
     for (name, value) in figure {
@@ -202,6 +205,10 @@ mod tests {
         figures.static_bytes = 41;
         assert_eq!(beyond(&figures, Variant::Usual, &gate), ["b: ram_bytes is 51, at most 50"]);
         assert_eq!(beyond(&figures, Variant::Records16k, &gate), Vec::<String>::new());
+        figures.handshake_instructions = Some(10);
+        assert_eq!(beyond(&figures, Variant::Records16k, &gate), ["b: handshake_instructions is 10, at most 9"]);
+        assert_eq!(beyond(&figures, Variant::CurveAssembly, &gate), ["b: ram_bytes is 51, at most 50"]);
+        figures.handshake_instructions = Some(9);
         figures.stack_bytes = None;
         assert_eq!(beyond(&figures, Variant::Usual, &gate), ["b: ram_bytes was not measured"]);
     }
