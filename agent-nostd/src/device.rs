@@ -62,12 +62,11 @@ where
         };
         let become_device = become_device(self.about, &mut slots, &mut self.lock, &mut self.line, &mut self.rng);
         let Some(hello) = apart(pin!(become_device)).await else { self.reset.reset() };
-        let line = pin!(async {
+        let mut line = pin!(async {
             // An agent needs no serial line.
             let _ = factory::serve_locked(&mut self.line, &hello).await;
             pending::<()>().await;
         });
-        let mut line = line;
         let agent = Agent {
             vault: &mut slots,
             network: &mut network,
