@@ -139,12 +139,12 @@ fn unwanted(built: &Built) -> Vec<String> {
 /// Figures above what a table of `board.toml` allows, and figures that are missing.
 fn beyond(figures: &Figures, variant: Variant, gate: &Table) -> Vec<String> {
     let ram = if variant == Variant::Records16k { "ram_records_16k_bytes" } else { "ram_bytes" };
-    let handshake = match variant {
-        Variant::CurveAssembly => "handshake_instructions_assembly",
-        _ => "handshake_instructions",
+    let (flash, handshake) = match variant {
+        Variant::CurveAssembly => ("flash_assembly_bytes", "handshake_instructions_assembly"),
+        _ => ("flash_bytes", "handshake_instructions"),
     };
     let figure = [
-        ("flash_bytes", Some(figures.flash_bytes)),
+        (flash, Some(figures.flash_bytes)),
         (ram, figures.ram_bytes()),
         ("stack_bytes", figures.stack_bytes),
         (handshake, figures.handshake_instructions),
