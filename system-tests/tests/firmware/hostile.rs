@@ -66,15 +66,13 @@ fn code_of(end: GuardError) -> &'static str {
     }
 }
 
-/// Every attack before the handshake is over, dealt out to tests that run beside one another.
-fn withstands_part(part: usize) {
+/// One board withstands its share of the attacks before the handshake is over.
+fn withstands_share(share: usize) {
     let mut siege = Siege::new();
     // The attacker lies in the middle, with a chain that the board accepts and its key: all but the attack is good.
     let ServerCase { chain, key, .. } = siege.stage.thief(&siege.device).unwrap().good();
     let material = Material { chain, key };
-    let attacks = attacks::<TcpStream>();
-    assert!(attacks.len() >= 90, "{}", attacks.len());
-    for attack in attacks.iter().skip(part).step_by(PARTS) {
+    for attack in attacks::<TcpStream>().iter().skip(share).step_by(BESIEGED) {
         let Attack { name, run, ends } = attack;
         // The board may hang up in the middle of it.
         let (_, received) = siege.withstands(name, code_of(*ends), |tls| run(tls, &material));
@@ -84,23 +82,15 @@ fn withstands_part(part: usize) {
 }
 
 #[test]
-fn every_attack_is_refused_by_name_and_survived_first_part() {
-    withstands_part(0);
-}
-
-#[test]
-fn every_attack_is_refused_by_name_and_survived_second_part() {
-    withstands_part(1);
-}
-
-#[test]
-fn every_attack_is_refused_by_name_and_survived_third_part() {
-    withstands_part(2);
-}
-
-#[test]
-fn every_attack_is_refused_by_name_and_survived_fourth_part() {
-    withstands_part(3);
+fn every_attack_is_refused_by_name_and_survived() {
+    let attacks = attacks::<TcpStream>();
+    assert!(attacks.len() >= 90, "{}", attacks.len());
+    // They wait for one another most of the time.
+    std::thread::scope(|scope| {
+        for share in 0..BESIEGED {
+            scope.spawn(move || withstands_share(share));
+        }
+    });
 }
 
 #[test]
@@ -142,7 +132,8 @@ fn what_an_authenticated_peer_does_ends_the_session_by_name() {
     siege.comes_back();
 }
 
-const PARTS: usize = 4;
+/// Boards that the attacks before the handshake is over are dealt out to.
+const BESIEGED: usize = 5;
 
 /// After the handshake; the rest of the list runs on the host.
 const LATE: [&str; 12] = [
