@@ -34,6 +34,11 @@ pub fn image_of_words(bytes: usize) -> Result<PathBuf> {
     if bytes == WORD_BYTES { image() } else { made(&format!("qemu-mps2-an386-word-{bytes}")) }
 }
 
+/// The program that judges and measures both implementations of the curve.
+pub fn curve_check() -> Result<PathBuf> {
+    made("qemu-mps2-an386-curve-check")
+}
+
 fn made(name: &str) -> Result<PathBuf> {
     let file = target_dir()?.join(format!("firmware/{name}.elf"));
     if !file.is_file() {
