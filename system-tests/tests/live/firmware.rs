@@ -101,7 +101,7 @@ fn a_firmware_device_from_factory_to_retired() {
     world.gateway(&issue).unwrap();
     let message = encode(&Command { number: 77, name: "echo", argument: b"again" }).unwrap();
     let file = world.path("command.bin");
-    std::fs::write(&file, &message).unwrap();
+    fs::write(&file, &message).unwrap();
     let mut mouth = mosquitto(&world, "mosquitto_pub");
     Said::by(mouth.args(["-t", &publish, "-f", &file.to_string_lossy()])).unwrap().done().unwrap();
     says(&mut agent, "command echo again");
