@@ -34,11 +34,8 @@ macro_rules! codes {
             /// Every code, in the order of their numbers.
             pub const ALL: &'static [Self] = &[$(Self::$variant),+];
 
-            /// The stable dotted name.
-            #[must_use]
-            pub const fn name(self) -> &'static str {
-                match self { $(Self::$variant => $name,)+ }
-            }
+            /// Their names, in the same order.
+            const NAMES: &'static [&'static str] = &[$($name),+];
 
             /// One sentence for people.
             #[must_use]
@@ -52,17 +49,6 @@ macro_rules! codes {
                 match self { $(Self::$variant => Disposition::$disposition,)+ }
             }
 
-            /// The code of a number, if there is one.
-            #[must_use]
-            pub const fn from_number(number: u16) -> Option<Self> {
-                match number { $($number => Some(Self::$variant),)+ _ => None }
-            }
-
-            /// The code of a name, if there is one.
-            #[must_use]
-            pub fn from_name(name: &str) -> Option<Self> {
-                match name { $($name => Some(Self::$variant),)+ _ => None }
-            }
         }
     };
 }
@@ -209,11 +195,32 @@ codes! {
     FactoryKeyChanged = 0x0A09, "factory.key_changed", Never;
 }
 
+// By a walk through the tables, not by a match: on a device a branch for every code would cost more than the codes.
 impl Code {
     /// The number that travels in messages.
     #[must_use]
     pub const fn number(self) -> u16 {
         self as u16
+    }
+
+    /// The stable dotted name.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        let mut both = Self::ALL.iter().zip(Self::NAMES);
+        both.find(|(code, _)| **code == self).map(|(_, name)| *name).unwrap_or_default()
+    }
+
+    /// The code of a number, if there is one.
+    #[must_use]
+    pub fn from_number(number: u16) -> Option<Self> {
+        Self::ALL.iter().copied().find(|code| code.number() == number)
+    }
+
+    /// The code of a name, if there is one.
+    #[must_use]
+    pub fn from_name(name: &str) -> Option<Self> {
+        let mut both = Self::ALL.iter().zip(Self::NAMES);
+        both.find(|(_, found)| **found == name).map(|(code, _)| *code)
     }
 }
 

@@ -77,7 +77,9 @@ impl Backoff {
 /// devices made together do not renew together.
 pub(super) fn renew_at(not_before: UnixTime, not_after: UnixTime, percent: u8, seed: u64) -> UnixTime {
     let life = not_after.secs_since(not_before);
-    let due = u64::try_from(u128::from(life) * u128::from(percent) / 100).unwrap_or(life);
+    let percent = u64::from(percent);
+    // Hundreds and rest apart, so that no life is too long to be multiplied.
+    let due = (life / 100).saturating_mul(percent).saturating_add(life % 100 * percent / 100);
     let jitter = seed % (life / 20 + 1);
     not_before.plus_secs(due.saturating_sub(jitter))
 }
