@@ -7,7 +7,7 @@
 //! | [`platform`] | what a board gives |
 //! | [`key`], [`slots`] | private keys; records and soft keys on NOR flash, safe against power cuts |
 //! | [`tls`] | the guard: the only place that names embedded-tls |
-//! | [`mqtt`], [`net`] | MQTT by minimq; TCP by embassy-net |
+//! | [`mqtt`], [`net`] | MQTT 5, as much as a device does; TCP by embassy-net |
 //! | [`clock`], [`telemetry`], [`fmt`] | what can be believed of the date; reports; events as codes |
 //! | [`factory`] | a blank board becomes a device over its serial line |
 //! | [`partition`] | the identity partition cut out of a whole flash |
@@ -24,8 +24,8 @@
 //! | `agent::Memory` | 14,100 | the three below |
 //! | the core, `protocol::device::Device` | 6,224 | output buffer 3,076, slots 2,200 |
 //! | `tls::Buffers` | 3,460 | record read 2,304, record written 1,152 |
-//! | `mqtt::Memory` | 4,400 | receive 3,173, send 1,231; holds fleet file and certificate while dialling |
-//! | future of `Agent::run` | 5,220 | TLS connection 1,304, MQTT session 704, the step under way |
+//! | `mqtt::Memory` | 4,292 | receive 3,173, spare 1,118; holds fleet file and certificate while dialling |
+//! | future of `Agent::run` | 5,220 | TLS connection 1,304, the MQTT session, the step under way |
 //! | socket buffers | board's | a TLS record to receive, a CSR to send |
 //!
 //! No step allocates. What is deep on the stack is public-key work inside a handshake; every step of the loop has a frame

@@ -16,14 +16,14 @@ mod flight;
 mod http;
 mod link;
 #[allow(dead_code)]
-#[path = "../../src/mqtt/reason.rs"]
-mod reason;
+#[path = "../../src/mqtt/packet.rs"]
+mod packet;
 pub(crate) mod server;
 
 use embassy_futures::block_on;
 use embassy_time::{Duration, Instant};
 use muster_agent_nostd::key::KeyStore as _;
-use muster_agent_nostd::mqtt::{Client, Memory};
+use muster_agent_nostd::mqtt::{End, Memory, Session};
 use muster_agent_nostd::slots::{FactoryItem, FactoryRecords as _, Slots};
 use muster_agent_nostd::tls::{self, Buffers, Credential, Expected, GuardError};
 use muster_protocol::device_id::DeviceId;
@@ -48,7 +48,7 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("gate", gate),
     ("hello", hello),
     ("mqtt", mqtt),
-    ("reason", mqtt_reason),
+    ("packet", mqtt_packet),
     ("slots", slots),
     ("unjudged", unjudged),
 ];
@@ -109,34 +109,31 @@ pub fn mqtt(bytes: &[u8]) {
     let (piece, answer) = bytes.split_first().map_or((1, bytes), |(piece, answer)| (usize::from(*piece) + 1, answer));
     let mut memory = Box::new(Memory::new());
     let mut stream = Plain(Script::new(answer, piece));
-    let mut client = Client::new(&mut memory, &device, 60);
-    let opened = block_on(async {
-        match client.open(&mut stream, "$muster/dev-1/control/down", deadline()).await {
+    let filter = "$muster/dev-1/control/down";
+    block_on(async {
+        match Session::open(&mut memory, &mut stream, &device, 60, filter, deadline()).await {
             Ok(mut session) => {
                 for _ in 0..64 {
-                    match session.next(core::future::pending()).await {
-                        Ok(_) => {}
-                        Err(end) => return Some(end),
+                    if session.next(core::future::pending()).await.is_err() {
+                        break;
                     }
                 }
-                None
             }
-            Err(end) => Some(end),
+            Err(end) => assert_ne!(end, End::Silent, "a script that has ended is a closed connection"),
         }
     });
-    drop(client);
-    let _ = (opened, memory.farewell(), memory.refusal());
 }
 
-/// Packets that say why, in the receive buffer: whole, or with a header that fits what stands in them.
-pub fn mqtt_reason(bytes: &[u8]) {
-    let _ = (reason::of_farewell(bytes), reason::of_refusal(bytes));
-    let properties = &bytes[..bytes.len().min(120)];
-    for head in [&[0x20, 0, 0x87][..], &[0x40, 0, 1, 0x87], &[0x90, 0, 1], &[0xe0, 0x98]] {
-        let length = head.len() + properties.len();
-        let packet = [&[head[0], length as u8], &head[1..], &[properties.len() as u8], properties].concat();
-        let found = [reason::of_farewell(&packet), reason::of_refusal(&packet)];
-        assert!(found.iter().flatten().count() <= 1, "one packet, two reasons");
+/// MQTT packets: as they come, and with a header that fits what stands behind it.
+pub fn mqtt_packet(bytes: &[u8]) {
+    let _ = (packet::needed(bytes), packet::Packet::read(bytes));
+    let body = &bytes[..bytes.len().min(120)];
+    for kind in [0x20, 0x30, 0x32, 0x40, 0x90, 0xd0, 0xe0] {
+        let packet = [&[kind, body.len() as u8], body].concat();
+        assert_eq!(packet::needed(&packet), Ok(packet.len()), "a whole packet");
+        if let Ok(packet::Packet::Publish { topic, payload, .. }) = packet::Packet::read(&packet) {
+            assert!(topic.len() + payload.len() <= body.len(), "more than was sent");
+        }
     }
 }
 

@@ -167,7 +167,7 @@ fn label(text: &str) -> heapless::String<LABEL_BYTES_MAX> {
 
 const _: () = {
     assert!(muster_protocol::device::OUTPUT_BYTES_MAX >= tls::CHAIN_BYTES);
-    assert!(crate::mqtt::SEND_BYTES >= CERTIFICATE_BYTES_MAX);
-    assert!(crate::mqtt::SEND_BYTES >= SLOT_RECORD_BYTES_MAX);
+    assert!(crate::mqtt::SPARE_BYTES >= CERTIFICATE_BYTES_MAX);
+    assert!(crate::mqtt::SPARE_BYTES >= SLOT_RECORD_BYTES_MAX);
     assert!(crate::mqtt::RECEIVE_BYTES >= muster_protocol::device::OUTPUT_BYTES_MAX);
 };

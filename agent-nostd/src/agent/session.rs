@@ -27,7 +27,7 @@ use crate::apart::apart;
 use crate::clock;
 use crate::fmt::Told;
 use crate::key::DeviceKey as _;
-use crate::mqtt::{self, Client, Concern, Next, Session};
+use crate::mqtt::{self, Concern, Next, Session};
 use crate::platform::{Clock, Network};
 use crate::slots::FactoryItem;
 use crate::telemetry;
@@ -120,9 +120,11 @@ where
                 Err(failure) => return Attempt::Failed(failure),
             }
         };
-        let mut client = Client::new(mqtt, device.identity().name(), self.options.keep_alive_secs);
         let down = topic::control(device.identity().name(), credential.channel(), Direction::Down);
-        let opened = apart(pin!(client.open(&mut stream, &down, deadline))).await;
+        let opened = {
+            let (name, keep_alive_secs) = (device.identity().name(), self.options.keep_alive_secs);
+            apart(pin!(Session::open(mqtt, &mut stream, name, keep_alive_secs, &down, deadline))).await
+        };
         let (is_open, exit) = match opened {
             Ok(session) => {
                 self.app.told(Told::Opened(credential));
@@ -134,18 +136,17 @@ where
         };
         // MQTT's goodbye was sent where there was one to say; the socket is closed with the stream. TLS's own goodbye adds
         // nothing to it, and its future would be half of this one.
-        drop(client);
         drop(line);
         match exit {
             Exit::HungUp(wants) => Attempt::Over(After::Wants(wants)),
             Exit::Stop => Attempt::Over(After::Stop),
             Exit::Broken(end) if is_open => {
-                let failure = failure_of_session(end, mqtt);
+                let failure = failure_of_session(end);
                 self.app.told(Told::Closed(failure));
                 self.input(device, Input::Disconnected(failure));
                 Attempt::Over(After::Wants(apart(pin!(self.drain(device, &mut Offline))).await))
             }
-            Exit::Broken(end) => Attempt::Failed(failure_of_session(end, mqtt)),
+            Exit::Broken(end) => Attempt::Failed(failure_of_session(end)),
         }
     }
 
@@ -195,7 +196,7 @@ where
     async fn serve<S>(
         &mut self,
         device: &mut Device,
-        mut session: Session<'_, '_, S>,
+        mut session: Session<'_, S>,
         credential: Credential,
         down: &TopicText,
     ) -> Exit
@@ -228,6 +229,10 @@ where
                 }
             };
             let happened = match session.next(alarm).await {
+                Ok(Next::Refused(code)) => {
+                    self.app.told(Told::PublicationRefused(code));
+                    Ok(None)
+                }
                 Ok(Next::Publication { topic, payload }) if topic == down.as_str() => {
                     let now = clock::now(&mut self.clock, device.clock_floor());
                     device.handle_input(now, Input::Message(payload));
@@ -238,9 +243,6 @@ where
                 Err(end) => Err(end),
             };
             match (happened, wish) {
-                (Err(mqtt::End::Refused(reason)), _) if session.survives() => {
-                    self.app.told(Told::PublicationRefused(reason.code()));
-                }
                 (Err(end), _) => return Exit::Broken(end),
                 (Ok(Some(answer)), _) => {
                     let topic = topic::answer(device.identity().name());
@@ -269,7 +271,7 @@ where
     async fn report<S>(
         &mut self,
         device: &Device,
-        session: &mut Session<'_, '_, S>,
+        session: &mut Session<'_, S>,
         report_at: &mut Option<Instant>,
     ) -> Result<(), Broken>
     where
@@ -318,12 +320,12 @@ where
 type EncodedAnswer = heapless::Vec<u8, ANSWER_BYTES_MAX>;
 
 /// The up topic of an open session.
-struct Up<'u, 's, 'm, S: Read + Write + ErrorType<Error = GuardError>> {
-    session: &'u mut Session<'s, 'm, S>,
+struct Up<'u, 's, S: Read + Write + ErrorType<Error = GuardError>> {
+    session: &'u mut Session<'s, S>,
     topic: &'u TopicText,
 }
 
-impl<S: Read + Write + ErrorType<Error = GuardError>> Outlet for Up<'_, '_, '_, S> {
+impl<S: Read + Write + ErrorType<Error = GuardError>> Outlet for Up<'_, '_, S> {
     async fn send(&mut self, message: &[u8]) -> Result<(), Broken> {
         self.session.publish(self.topic, message, Concern::Session).await
     }
@@ -339,16 +341,14 @@ fn failure_of(error: GuardError) -> Failure {
     }
 }
 
-/// What the end of a session means to the core; `mqtt` is the memory that it used.
-fn failure_of_session(end: Broken, mqtt: &mqtt::Memory) -> Failure {
+/// What the end of a session means to the core.
+const fn failure_of_session(end: Broken) -> Failure {
     match end {
         mqtt::End::Stream(error @ GuardError::Breach(_)) => Failure::Refused(error.code()),
         mqtt::End::Stream(GuardError::GatewayUntrusted(code)) => Failure::GatewayUntrusted(code),
-        mqtt::End::Stream(GuardError::Refused(code)) => Failure::Refused(code),
-        mqtt::End::Stream(_) | mqtt::End::Closed => mqtt.farewell().map_or(Failure::Unreachable, Failure::Refused),
-        mqtt::End::Refused(reason) => Failure::Refused(mqtt.refusal().unwrap_or(reason.code())),
+        mqtt::End::Stream(GuardError::Refused(code)) | mqtt::End::Refused(code) => Failure::Refused(code),
         mqtt::End::Protocol => Failure::Refused(Code::SessionProtocol),
-        mqtt::End::Silent => Failure::Unreachable,
+        mqtt::End::Stream(_) | mqtt::End::Closed | mqtt::End::Silent => Failure::Unreachable,
     }
 }
 

@@ -1,56 +1,43 @@
-//! MQTT 5 over a guarded stream: one session at a time, by minimq.
+//! MQTT 5 over a guarded stream: one session at a time, and of the protocol what a device does.
 //!
-//! minimq keeps packets, acknowledgements and pings; what it does not tell is why the gateway said no. The reason string
-//! with the refusal's name stands in the packet that ended the session, and that packet still lies in the receive
-//! buffer: [`Memory`] reads it there. What a refusal means is for the core.
+//! A clean session, QoS 1 both ways, one packet at a time. What was not acknowledged ends with the connection, so nothing
+//! is kept to be sent again: whatever matters is said again by whoever wants it. [`packet`] takes apart what the gateway
+//! sends; [`reason`] finds out why it says no, and what a refusal means is for the core. Why this is no crate of somebody
+//! else's stands in docs/decisions/0005-mqtt-client.md.
 //!
-//! A write to TLS must not be cancelled, while the wait for the next packet has to be: [`Session::next`] lets its caller's
-//! alarm interrupt only when nothing is being written, and gives up a write that stalls.
+//! A write to TLS must not be cancelled, while the wait for the next packet has to be: [`Session::next`] only reads while
+//! its caller's alarm may interrupt it, and a write that stalls is given up.
 
-use core::cell::Cell;
+use core::mem;
 
-use embassy_time::{Duration, Instant, with_deadline};
-use embedded_io_async::{ErrorType, Read, Write};
-use minimq::{
-    Buffers, ConfigBuilder, Error, Op, PeerError, Publication, QoS, ReasonCode, SubscriptionOptions, TopicFilter,
-};
-use muster_protocol::limits::{CSR_BYTES_MAX, MESSAGE_BYTES_MAX};
+use embassy_futures::select::{Either3, select3};
+use embassy_time::{Duration, Instant, Timer, with_deadline, with_timeout};
+use embedded_io_async::{Read, Write};
+use muster_protocol::limits::{MESSAGE_BYTES_MAX, SLOT_RECORD_BYTES_MAX};
 use muster_protocol::topic::TOPIC_BYTES_MAX;
 use muster_protocol::{Code, DeviceId};
 
-mod alarm;
+mod packet;
 mod reason;
 
-use alarm::{First, either};
+use packet::{Malformed, PACKET_BYTES_MAX, Packet, RECEIVE_MAX, SERVER_KEEP_ALIVE};
 
-/// Buffers of a session. Large: give it a static place. Between sessions the receive buffer is free for other use.
+/// Buffers of a session. Large: give it a static place. Between sessions both are free for other use.
 pub struct Memory {
     receive: [u8; RECEIVE_BYTES],
-    send: [u8; SEND_BYTES],
+    spare: [u8; SPARE_BYTES],
 }
 
 impl Memory {
     /// Empty.
     #[must_use]
     pub const fn new() -> Self {
-        Self { receive: [0; RECEIVE_BYTES], send: [0; SEND_BYTES] }
+        Self { receive: [0; RECEIVE_BYTES], spare: [0; SPARE_BYTES] }
     }
 
     /// Both buffers, the larger one first, for whoever needs memory while there is no session.
-    pub(crate) const fn scratch(&mut self) -> (&mut [u8; RECEIVE_BYTES], &mut [u8; SEND_BYTES]) {
-        (&mut self.receive, &mut self.send)
-    }
-
-    /// Why the gateway took its leave of the last session, if it took it and blamed somebody.
-    #[must_use]
-    pub fn farewell(&self) -> Option<Code> {
-        reason::of_farewell(&self.receive)
-    }
-
-    /// The name of the refusal that ended the last session, or kept it from opening.
-    #[must_use]
-    pub fn refusal(&self) -> Option<Code> {
-        reason::of_refusal(&self.receive)
+    pub(crate) const fn scratch(&mut self) -> (&mut [u8; RECEIVE_BYTES], &mut [u8; SPARE_BYTES]) {
+        (&mut self.receive, &mut self.spare)
     }
 }
 
@@ -65,87 +52,24 @@ impl Default for Memory {
 pub enum End<E> {
     /// The stream failed.
     Stream(E),
-    /// The stream ended, or the gateway took its leave: see [`Memory::farewell`].
+    /// The stream ended, or the gateway took its leave and blamed nobody.
     Closed,
-    /// The gateway refused the CONNECT or something else: see [`Memory::refusal`].
-    Refused(Reason),
+    /// The gateway took its leave and said why, or refused the CONNECT or something else that the session needs.
+    Refused(Code),
     /// The gateway broke the protocol.
     Protocol,
     /// A write stalled, or an answer did not come in time.
     Silent,
 }
 
-/// A reason code of the gateway's.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub struct Reason(ReasonCode);
-
-impl Reason {
-    /// The refusal code by the number; the name in the packet may say more.
-    #[must_use]
-    pub fn code(self) -> Code {
-        reason::of_number(self.0)
-    }
-}
-
-impl<E> From<Error<E>> for End<E> {
-    fn from(error: Error<E>) -> Self {
-        match error {
-            Error::Transport(error) => Self::Stream(error),
-            Error::Disconnected | Error::WriteZero => Self::Closed,
-            Error::Peer(PeerError::Rejected(reason)) => Self::Refused(Reason(reason)),
-            // A packet that does not fit our buffer is one that we told the gateway not to send.
-            _ => Self::Protocol,
-        }
-    }
-}
-
-/// One session's client, made for one connection.
-pub struct Client<'m> {
-    session: minimq::Session<'m>,
-    writing: Cell<bool>,
-}
-
-impl<'m> Client<'m> {
-    /// A clean session under the device's name.
-    #[must_use]
-    pub fn new(memory: &'m mut Memory, device: &DeviceId, keep_alive_secs: u16) -> Self {
-        // Whatever lies there is not of this session.
-        memory.receive[..reason::LOOKED_AT].fill(0);
-        let buffers = Buffers::new(&mut memory.receive, &mut memory.send);
-        let config = ConfigBuilder::new(buffers).keepalive_interval(keep_alive_secs).client_id(device.as_str());
-        // A device id is no longer than minimq's client ids: a session without buffers is never used.
-        let config = config.unwrap_or_else(|_| ConfigBuilder::new(Buffers::new(&mut [], &mut [])));
-        Self { session: minimq::Session::new(config), writing: Cell::new(false) }
-    }
-
-    /// CONNECT, CONNACK, SUBSCRIBE to `filter` with QoS 1, SUBACK. Publications that come before the SUBACK are dropped:
-    /// what matters is said again.
-    pub async fn open<'s, S>(
-        &'s mut self,
-        stream: &'s mut S,
-        filter: &str,
-        deadline: Instant,
-    ) -> Result<Session<'s, 'm, S>, End<S::Error>>
-    where
-        S: Read + Write,
-    {
-        let Self { session, writing } = self;
-        let stream = Watched { stream, writing };
-        let opened = async {
-            let mut session =
-                Session { connection: session.connect(stream).await?, writing, owed: heapless::Vec::new() };
-            session.subscribe_with(filter, Concern::Session).await?;
-            while session.has_owed() {
-                session.connection.poll().await?;
-            }
-            session.owed.clear();
-            Ok(session)
-        };
-        with_deadline(deadline, opened).await.unwrap_or(Err(End::Silent))
+impl<E> From<Malformed> for End<E> {
+    fn from(Malformed: Malformed) -> Self {
+        Self::Protocol
     }
 }
 
 /// What happened on a session.
+#[derive(Debug, Eq, PartialEq)]
 pub enum Next<'s> {
     /// A publication came.
     Publication {
@@ -154,6 +78,8 @@ pub enum Next<'s> {
         /// Its content.
         payload: &'s [u8],
     },
+    /// The gateway refused a publication or a subscription that was [`Concern::Nobody`]'s.
+    Refused(Code),
     /// Something else went on; ask again.
     Progress,
     /// The alarm went off.
@@ -170,41 +96,126 @@ pub enum Concern {
 }
 
 /// An open session.
-pub struct Session<'s, 'm, S: Read + Write> {
-    connection: minimq::Connection<'s, 'm, Watched<'s, S>>,
-    writing: &'s Cell<bool>,
-    /// What the gateway has to take, or else the session is of no use.
-    owed: heapless::Vec<Op, OWED_MAX>,
+pub struct Session<'s, S> {
+    stream: &'s mut S,
+    receive: &'s mut [u8; RECEIVE_BYTES],
+    /// So much of the next packet is there.
+    filled: usize,
+    /// What the gateway has not acknowledged.
+    pending: heapless::Vec<Pending, PENDING_MAX>,
+    pending_max: usize,
+    packet_bytes_max: usize,
+    last_id: u16,
+    /// How long we may be silent.
+    silence_max: Duration,
+    /// When to ask for a sign of life, or by when to have it.
+    ping_at: Instant,
+    is_pinged: bool,
 }
 
-impl<S: Read + Write> Session<'_, '_, S> {
-    /// The next thing that happens, or the `alarm`, whichever is first. Safe to cancel while nothing is written.
-    pub async fn next(&mut self, alarm: impl Future<Output = ()>) -> Result<Next<'_>, End<S::Error>> {
-        match either(self.connection.poll(), alarm, self.writing, STALLED_MAX).await {
-            First::Done(Ok(Some(publish))) => {
-                Ok(Next::Publication { topic: publish.topic(), payload: publish.payload() })
-            }
-            First::Done(Ok(None)) => Ok(Next::Progress),
-            First::Done(Err(error)) => Err(error.into()),
-            First::Alarm => Ok(Next::Alarm),
-            First::Stalled => Err(End::Silent),
+#[derive(Clone, Copy)]
+struct Pending {
+    id: u16,
+    concern: Concern,
+}
+
+impl<'s, S: Read + Write> Session<'s, S> {
+    /// CONNECT under the device's name, CONNACK, SUBSCRIBE to `filter` with QoS 1, SUBACK. Publications that come before
+    /// the SUBACK are dropped: what matters is said again.
+    pub async fn open(
+        memory: &'s mut Memory,
+        stream: &'s mut S,
+        device: &DeviceId,
+        keep_alive_secs: u16,
+        filter: &str,
+        deadline: Instant,
+    ) -> Result<Self, End<S::Error>> {
+        let mut session = Self {
+            stream,
+            receive: &mut memory.receive,
+            filled: 0,
+            pending: heapless::Vec::new(),
+            pending_max: PENDING_MAX,
+            packet_bytes_max: usize::MAX,
+            last_id: 0,
+            silence_max: silence_max(u32::from(keep_alive_secs)),
+            ping_at: Instant::MAX,
+            is_pinged: false,
+        };
+        match with_deadline(deadline, session.greet(device, keep_alive_secs, filter)).await {
+            Ok(greeted) => greeted.map(|()| session),
+            Err(_) => Err(End::Silent),
         }
     }
 
-    /// Publishes with QoS 1. What [`Session::survives`] a refusal depends on `concern`.
+    async fn greet(&mut self, device: &DeviceId, keep_alive_secs: u16, filter: &str) -> Result<(), End<S::Error>> {
+        let name = device.as_str();
+        let packet_bytes_max = (RECEIVE_BYTES as u32).to_be_bytes();
+        // Version 5, a clean start, no will, no password; one property; the client's id.
+        let parts = [
+            b"\x00\x04MQTT\x05\x02",
+            &keep_alive_secs.to_be_bytes()[..],
+            &[5, PACKET_BYTES_MAX],
+            &packet_bytes_max,
+            &length(name),
+            name.as_bytes(),
+        ];
+        self.send(CONNECT, &parts).await?;
+        self.fill().await?;
+        let packet = self.receive.get(..mem::take(&mut self.filled)).unwrap_or_default();
+        match Packet::read(packet)? {
+            Packet::ConnAck { session_present: false, reason: 0, properties } => {
+                if let Some(secs) = properties.number(SERVER_KEEP_ALIVE) {
+                    self.silence_max = silence_max(secs);
+                }
+                if let Some(count) = properties.number(RECEIVE_MAX) {
+                    self.pending_max = PENDING_MAX.min(count as usize);
+                }
+                if let Some(bytes) = properties.number(PACKET_BYTES_MAX) {
+                    self.packet_bytes_max = bytes as usize;
+                }
+            }
+            Packet::ConnAck { reason: reason @ REFUSED.., properties, .. } => {
+                return Err(End::Refused(reason::of_refusal(reason, properties)));
+            }
+            Packet::Disconnect { reason, properties } => return Err(farewell(reason, properties)),
+            _ => return Err(End::Protocol),
+        }
+        self.subscribe_with(filter, Concern::Session).await?;
+        while !self.pending.is_empty() {
+            self.fill().await?;
+            self.take().await?;
+        }
+        Ok(())
+    }
+
+    /// The next thing that happens, or the `alarm`, whichever is first.
+    pub async fn next(&mut self, alarm: impl Future<Output = ()>) -> Result<Next<'_>, End<S::Error>> {
+        let ping = Timer::at(self.ping_at);
+        match select3(self.fill(), alarm, ping).await {
+            Either3::First(filled) => {
+                filled?;
+                self.take().await
+            }
+            Either3::Second(()) => Ok(Next::Alarm),
+            Either3::Third(()) if self.is_pinged => Err(End::Silent),
+            Either3::Third(()) => {
+                self.send(PINGREQ, &[]).await?;
+                self.is_pinged = true;
+                self.ping_at = Instant::now() + PONG_MAX;
+                Ok(Next::Progress)
+            }
+        }
+    }
+
+    /// Publishes with QoS 1. When too much waits for its acknowledgement already, what is [`Concern::Nobody`]'s is dropped.
     pub async fn publish(&mut self, topic: &str, payload: &[u8], concern: Concern) -> Result<(), End<S::Error>> {
-        let publication = Publication::bytes(topic, payload).qos(QoS::AtLeastOnce);
-        let written = with_timeout(self.connection.publish(publication)).await.ok_or(End::Silent)?;
-        match written {
-            Ok(op) => {
-                self.owe(op, concern);
-                Ok(())
-            }
-            Err(minimq::PubError::Session(Error::NotReady | Error::Resource(_))) if concern == Concern::Nobody => {
-                Ok(())
-            }
-            Err(minimq::PubError::Session(error)) => Err(error.into()),
-            Err(minimq::PubError::Payload(_)) => Err(End::Protocol),
+        let fits = topic.len() + payload.len() + PUBLISH_HEAD_BYTES_MAX <= self.packet_bytes_max;
+        match if fits { self.next_id(concern) } else { None } {
+            // No properties.
+            Some(id) => self.send(PUBLISH, &[&length(topic), topic.as_bytes(), &id, &[0], payload]).await,
+            None if concern == Concern::Nobody => Ok(()),
+            None => Err(End::Protocol),
         }
     }
 
@@ -213,88 +224,151 @@ impl<S: Read + Write> Session<'_, '_, S> {
         self.subscribe_with(filter, Concern::Nobody).await
     }
 
-    /// Whether a refusal, after [`Session::next`] failed with one, leaves the session of use: it was of nothing that the
-    /// session needs.
-    #[must_use]
-    pub fn survives(&mut self) -> bool {
-        let before = self.owed.len();
-        self.forget_taken();
-        before == self.owed.len() && self.connection.is_connected()
-    }
-
     /// Says goodbye.
     pub async fn close(mut self) {
-        let _ = with_timeout(self.connection.disconnect()).await;
+        let _ = self.send(DISCONNECT, &[]).await;
     }
 
     async fn subscribe_with(&mut self, filter: &str, concern: Concern) -> Result<(), End<S::Error>> {
-        let filters = [TopicFilter::new(filter).options(SubscriptionOptions::default().maximum_qos(QoS::AtLeastOnce))];
-        let op = with_timeout(self.connection.subscribe(&filters, &[])).await.ok_or(End::Silent)?;
-        self.owe(Some(op?), concern);
-        Ok(())
+        let id = self.next_id(concern).ok_or(End::Protocol)?;
+        // No properties; QoS 1 at most.
+        self.send(SUBSCRIBE, &[&id, &[0], &length(filter), filter.as_bytes(), &[1]]).await
     }
 
-    fn owe(&mut self, op: Option<Op>, concern: Concern) {
-        self.forget_taken();
-        if let (Some(op), Concern::Session) = (op, concern) {
-            // The core has one question open at a time; should it ever have more, the oldest goes unwatched.
-            if self.owed.is_full() {
-                self.owed.remove(0);
+    /// Reads until a packet is whole. Safe to cancel.
+    async fn fill(&mut self) -> Result<(), End<S::Error>> {
+        loop {
+            let needed = packet::needed(self.receive.get(..self.filled).unwrap_or_default())?;
+            if self.filled >= needed {
+                return Ok(());
             }
-            let _ = self.owed.push(op);
+            // A packet that does not fit is one that we told the gateway not to send.
+            let room = self.receive.get_mut(self.filled..needed).ok_or(End::Protocol)?;
+            match self.stream.read(room).await {
+                Ok(0) => return Err(End::Closed),
+                Ok(count) => self.filled += count,
+                Err(error) => return Err(End::Stream(error)),
+            }
         }
     }
 
-    fn forget_taken(&mut self) {
-        let Self { connection, owed, .. } = self;
-        owed.retain(|op| connection.is_pending(op));
+    /// Takes the packet that is there, and acknowledges it where that is owed.
+    async fn take(&mut self) -> Result<Next<'_>, End<S::Error>> {
+        let length = mem::take(&mut self.filled);
+        let acknowledged = match Packet::read(self.receive.get(..length).unwrap_or_default())? {
+            Packet::Publish { id, .. } => id,
+            Packet::Ack { id, reason, properties } => {
+                let index = self.pending.iter().position(|pending| pending.id == id);
+                let pending = index.map(|index| self.pending.swap_remove(index));
+                if reason < REFUSED {
+                    return Ok(Next::Progress);
+                }
+                let code = reason::of_refusal(reason, properties);
+                return match pending {
+                    Some(Pending { concern: Concern::Session, .. }) => Err(End::Refused(code)),
+                    _ => Ok(Next::Refused(code)),
+                };
+            }
+            Packet::PingResp => {
+                self.is_pinged = false;
+                self.ping_at = Instant::now() + self.silence_max;
+                return Ok(Next::Progress);
+            }
+            Packet::Disconnect { reason, properties } => return Err(farewell(reason, properties)),
+            Packet::ConnAck { .. } => return Err(End::Protocol),
+        };
+        if let Some(id) = acknowledged {
+            self.send(PUBACK, &[&id.get().to_be_bytes()]).await?;
+        }
+        match Packet::read(self.receive.get(..length).unwrap_or_default())? {
+            Packet::Publish { topic, payload, .. } => Ok(Next::Publication { topic, payload }),
+            _ => Err(End::Protocol),
+        }
     }
 
-    fn has_owed(&self) -> bool {
-        self.owed.iter().any(|op| self.connection.is_pending(op))
+    /// An id for something that the gateway has to acknowledge; `None` while too much waits for that.
+    fn next_id(&mut self, concern: Concern) -> Option<[u8; 2]> {
+        if self.pending.len() >= self.pending_max {
+            return None;
+        }
+        loop {
+            self.last_id = self.last_id.wrapping_add(1);
+            let id = self.last_id;
+            if id != 0 && self.pending.iter().all(|pending| pending.id != id) {
+                self.pending.push(Pending { id, concern }).ok()?;
+                return Some(id.to_be_bytes());
+            }
+        }
+    }
+
+    /// Sends a packet of these parts. Not to be cancelled.
+    async fn send(&mut self, kind: u8, parts: &[&[u8]]) -> Result<(), End<S::Error>> {
+        let mut head = heapless::Vec::<u8, 5>::new();
+        let _ = head.push(kind);
+        let mut length = parts.iter().map(|part| part.len()).sum::<usize>();
+        // A variable byte integer; no packet of ours is longer than its four bytes can say.
+        loop {
+            let more = u8::from(length > 0x7f) << 7;
+            let _ = head.push(length as u8 & 0x7f | more);
+            length >>= 7;
+            if length == 0 {
+                break;
+            }
+        }
+        let written = async {
+            self.stream.write_all(&head).await?;
+            for part in parts {
+                self.stream.write_all(part).await?;
+            }
+            self.stream.flush().await
+        };
+        match with_timeout(STALLED_MAX, written).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => return Err(End::Stream(error)),
+            Err(_) => return Err(End::Silent),
+        }
+        if !self.is_pinged {
+            self.ping_at = Instant::now() + self.silence_max;
+        }
+        Ok(())
     }
 }
 
-/// The stream, with a mark while something is written to it.
-struct Watched<'s, S> {
-    stream: &'s mut S,
-    writing: &'s Cell<bool>,
+fn farewell<E>(reason: u8, properties: packet::Properties<'_>) -> End<E> {
+    reason::of_farewell(reason, properties).map_or(End::Closed, End::Refused)
 }
 
-impl<S: ErrorType> ErrorType for Watched<'_, S> {
-    type Error = S::Error;
+/// The length in front of a text. All texts of ours are names and topics.
+const fn length(text: &str) -> [u8; 2] {
+    (text.len() as u16).to_be_bytes()
 }
 
-impl<S: Read> Read for Watched<'_, S> {
-    async fn read(&mut self, target: &mut [u8]) -> Result<usize, S::Error> {
-        self.stream.read(target).await
+/// How long to be silent when the gateway wants to hear something every so many seconds: a PINGREQ has to be in time.
+fn silence_max(keep_alive_secs: u32) -> Duration {
+    match Duration::from_secs(u64::from(keep_alive_secs)) {
+        Duration::MIN => Duration::from_secs(86_400),
+        keep_alive => keep_alive - (keep_alive / 2).min(PONG_MAX),
     }
-}
-
-impl<S: Write> Write for Watched<'_, S> {
-    async fn write(&mut self, bytes: &[u8]) -> Result<usize, S::Error> {
-        self.writing.set(true);
-        let written = self.stream.write(bytes).await;
-        self.writing.set(false);
-        written
-    }
-
-    async fn flush(&mut self) -> Result<(), S::Error> {
-        self.writing.set(true);
-        let flushed = self.stream.flush().await;
-        self.writing.set(false);
-        flushed
-    }
-}
-
-async fn with_timeout<T>(work: impl Future<Output = T>) -> Option<T> {
-    embassy_time::with_timeout(STALLED_MAX, work).await.ok()
 }
 
 /// The longest message of the gateway's, with topic and header.
 pub(crate) const RECEIVE_BYTES: usize = MESSAGE_BYTES_MAX + TOPIC_BYTES_MAX + 16;
-/// CONNECT beside a request for a certificate and a report that both wait for their acknowledgement.
-pub(crate) const SEND_BYTES: usize = CSR_BYTES_MAX + 3 * TOPIC_BYTES_MAX + 336;
+/// Nothing of a session's: what the agent reads records into while there is none.
+pub(crate) const SPARE_BYTES: usize = SLOT_RECORD_BYTES_MAX;
 /// How long a write may go without an end.
 const STALLED_MAX: Duration = Duration::from_secs(20);
-const OWED_MAX: usize = 4;
+/// How long a PINGRESP may take.
+const PONG_MAX: Duration = Duration::from_secs(5);
+/// How much may wait for its acknowledgement.
+const PENDING_MAX: usize = 16;
+/// Fixed header, length of the topic, packet id and the length of no properties.
+const PUBLISH_HEAD_BYTES_MAX: usize = 5 + 2 + 2 + 1;
+/// Reason codes from here on are refusals (section 2.4).
+const REFUSED: u8 = 0x80;
+
+const CONNECT: u8 = 0x10;
+const PUBLISH: u8 = 0x32;
+const PUBACK: u8 = 0x40;
+const SUBSCRIBE: u8 = 0x82;
+const PINGREQ: u8 = 0xc0;
+const DISCONNECT: u8 = 0xe0;

@@ -39,7 +39,7 @@ drive_each!(
     gate: ROUNDS,
     hello: ROUNDS,
     mqtt: 10 * ROUNDS,
-    reason: 20 * ROUNDS,
+    packet: 20 * ROUNDS,
     slots: 10 * ROUNDS,
     unjudged: ROUNDS,
 );
@@ -60,9 +60,10 @@ fn seeds(target: &str) -> Vec<Vec<u8>> {
         "entries" => entry_seeds(),
         "factory" => request_seeds(),
         "flight" => flight_seeds(),
-        "reason" => vec![
-            b"\x1f\x00\x10device.suspended".to_vec(),
-            b"\x24\x01\x11\x00\x00\x00\x00\x26\x00\x01a\x00\x01b\x1f\x00\x0edevice.retired".to_vec(),
+        "packet" => vec![
+            b"\x00\x87\x13\x1f\x00\x10device.suspended".to_vec(),
+            b"\x98\x23\x24\x01\x11\x00\x00\x00\x00\x26\x00\x01a\x00\x01b\x1f\x00\x0edevice.retired".to_vec(),
+            b"\x00\x01a\x00\x07\x00content".to_vec(),
             b"\xe0\x02\x98\x00".to_vec(),
         ],
         "mqtt" => vec![connack(0x00, "session.busy"), connack(0x87, "device.suspended"), session()],

@@ -2,6 +2,7 @@
 
 mod device;
 mod fuzz;
+mod mqtt;
 mod nor;
 mod power_cut;
 mod tls;
