@@ -1,4 +1,0 @@
-//! libFuzzer over `mqtt_reason`.
-#![no_main]
-
-libfuzzer_sys::fuzz_target!(|bytes: &[u8]| muster_agent_nostd_fuzz::mqtt_reason(bytes));
