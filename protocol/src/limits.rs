@@ -14,8 +14,8 @@ pub const CERTIFICATE_BYTES_MAX: usize = 1024;
 pub const CSR_BYTES_MAX: usize = 640;
 /// Longest chain that is looked at, leaf included.
 pub const CHAIN_CERTIFICATES_MAX: usize = 4;
-/// Longest encoded control message, envelope included.
-pub const MESSAGE_BYTES_MAX: usize = 3072;
+/// Longest encoded control message, envelope included: a trust bundle.
+pub const MESSAGE_BYTES_MAX: usize = TRUST_BUNDLE_BYTES_MAX + 24;
 /// Longest encoded slot record.
 pub const SLOT_RECORD_BYTES_MAX: usize = CERTIFICATE_BYTES_MAX + 192;
 /// Longest gateway host name or address in a trust bundle.
@@ -24,8 +24,10 @@ pub const HOST_BYTES_MAX: usize = 128;
 pub const GATEWAY_CAS_MAX: usize = 3;
 /// Gateway addresses in a trust bundle.
 pub const GATEWAYS_MAX: usize = 4;
-/// Longest encoded and signed trust bundle: it travels inside one control message.
-pub const TRUST_BUNDLE_BYTES_MAX: usize = 3000;
+/// Longest encoded and signed trust bundle: it travels inside one control message, and firmware has room for three of
+/// them. Enough, beside two signatures and new pins, for three gateway CAs of 450 bytes and four gateways with names of 70, or
+/// for two CAs of 600 bytes and four names of 100.
+pub const TRUST_BUNDLE_BYTES_MAX: usize = 2048;
 /// Signatures on one signed document.
 pub const SIGNATURES_MAX: usize = 2;
 /// Longest text that a device may send about itself (version, board).

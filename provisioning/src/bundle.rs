@@ -4,7 +4,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use muster_issuing::{KeyPair, file, pem, seal};
+use muster_protocol::Code;
 use muster_protocol::device_id::FleetId;
+use muster_protocol::limits::TRUST_BUNDLE_BYTES_MAX;
 use muster_protocol::pki::certificate::Certificate;
 use muster_protocol::signed::Kind;
 use muster_protocol::trust::{self, GatewayAddress, Pins, Policy, TrustBundle, VerifiedBundle, read_fleet_file};
@@ -131,8 +133,15 @@ pub fn sign(draft: &Path, in_force: &Path, keys: &[PathBuf], password: &[u8], ou
     let signers: Vec<&KeyPair> = keys.iter().collect();
     let signed =
         seal(Kind::TrustBundle, trust::VERSION, &body, &signers).or_fail("fleet.unsigned", "cannot sign the bundle")?;
+    if signed.len() > TRUST_BUNDLE_BYTES_MAX {
+        let why = format!(
+            "{shown}: the signed bundle has {} bytes, and a device takes {TRUST_BUNDLE_BYTES_MAX} at most",
+            signed.len()
+        );
+        return Err(Failure::refused(Code::MessageOversized.name(), why).hint("fewer gateway CAs, or shorter names"));
+    }
     // The devices' own code has the last word, with the pins that they hold now.
-    let refused = |code: muster_protocol::Code| Failure::refused(code.name(), format!("{shown}: {}", code.text()));
+    let refused = |code: Code| Failure::refused(code.name(), format!("{shown}: {}", code.text()));
     let verified = VerifiedBundle::verify(&signed, in_force.pins()).map_err(refused)?;
     verified.supersedes(&in_force.bundle().fleet, in_force.bundle().number).map_err(refused)?;
     let pins = *verified.pins();

@@ -1,8 +1,8 @@
 //! Trust bundles: golden bytes, who may sign them, when they count.
 
-use muster_protocol::limits::TRUST_BUNDLE_BYTES_MAX;
+use muster_protocol::limits::{FLEET_ID_BYTES_MAX, GATEWAYS_MAX, TRUST_BUNDLE_BYTES_MAX};
 use muster_protocol::signed::Kind;
-use muster_protocol::trust::{Policy, TrustBundle, VERSION, VerifiedBundle, read_fleet_file};
+use muster_protocol::trust::{GatewayAddress, Policy, TrustBundle, VERSION, VerifiedBundle, read_fleet_file};
 use muster_protocol::{Code, FleetId};
 
 use super::documents::{backup, bundle, pins, root, sign, sign_bundle};
@@ -96,4 +96,21 @@ fn a_fleet_file_is_pins_and_bundle() {
     }
     let strange = [&next.root.0[..], &next.backup.0, &signed].concat();
     assert_eq!(read_fleet_file(&strange).map(|_| ()), Err(Code::BundleBadSignature));
+}
+
+#[test]
+fn a_bundle_has_room_for_a_fleet() {
+    for (cas, ca_bytes, name_bytes) in [(3, 450, 70), (2, 600, 100)] {
+        let (ca, name) = (vec![0x30; ca_bytes], "g".repeat(name_bytes));
+        let gateway = GatewayAddress { host: name.as_str().try_into().unwrap(), mqtt_port: 65_535, https_port: 65_535 };
+        let made = TrustBundle {
+            fleet: FleetId::new(&"f".repeat(FLEET_ID_BYTES_MAX)).unwrap(),
+            gateways: std::iter::repeat_n(gateway, GATEWAYS_MAX).collect(),
+            next_pins: Some(pins(&Key::new(9), &Key::new(10))),
+            ..bundle(u32::MAX, &vec![ca.as_slice(); cas])
+        };
+        let signed = sign_bundle(&made, &[&root(), &backup()]);
+        assert!(signed.len() <= TRUST_BUNDLE_BYTES_MAX, "{}", signed.len());
+        assert_eq!(verify(&signed), Ok(u32::MAX));
+    }
 }
