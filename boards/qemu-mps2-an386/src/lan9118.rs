@@ -12,8 +12,8 @@ use crate::vectors::{self, Line};
 /// The controller and a buffer for a frame each way.
 pub(crate) struct Lan9118 {
     address: [u8; 6],
-    received: Frame,
-    sent: Frame,
+    received: Frame<{ FRAME_LEN / 4 }>,
+    sent: Frame<{ SENT_LEN / 4 }>,
 }
 
 impl Lan9118 {
@@ -81,7 +81,7 @@ impl Driver for Lan9118 {
     fn transmit(&mut self, context: &mut Context<'_>) -> Option<Transmit<'_>> {
         // The FIFO holds several frames and the emulated wire takes each at once, so room needs no interrupt of its own.
         WAKER.register(context.waker());
-        if CONTROLLER.read(TX_FIFO_INF) & 0xffff < (FRAME_LEN + 16) as u32 {
+        if CONTROLLER.read(TX_FIFO_INF) & 0xffff < (SENT_LEN + 16) as u32 {
             context.waker().wake_by_ref();
             return None;
         }
@@ -97,7 +97,7 @@ impl Driver for Lan9118 {
 
     fn capabilities(&self) -> Capabilities {
         let mut capabilities = Capabilities::default();
-        capabilities.max_transmission_unit = FRAME_LEN - CHECKSUM_LEN;
+        capabilities.max_transmission_unit = SENT_LEN - 2;
         capabilities.max_burst_size = Some(1);
         capabilities
     }
@@ -108,7 +108,7 @@ impl Driver for Lan9118 {
 }
 
 /// A frame that has come in.
-pub(crate) struct Received<'a>(&'a mut Frame);
+pub(crate) struct Received<'a>(&'a mut Frame<{ FRAME_LEN / 4 }>);
 
 impl RxToken for Received<'_> {
     fn consume<R, F: FnOnce(&mut [u8]) -> R>(self, read: F) -> R {
@@ -118,12 +118,12 @@ impl RxToken for Received<'_> {
 }
 
 /// Room for a frame that goes out.
-pub(crate) struct Transmit<'a>(&'a mut Frame);
+pub(crate) struct Transmit<'a>(&'a mut Frame<{ SENT_LEN / 4 }>);
 
 impl TxToken for Transmit<'_> {
     fn consume<R, F: FnOnce(&mut [u8]) -> R>(self, length: usize, fill: F) -> R {
         let result = fill(self.0.bytes(length));
-        let length = length.min(FRAME_LEN) as u32;
+        let length = length.min(SENT_LEN) as u32;
         CONTROLLER.write(TX_DATA, FIRST_SEGMENT | LAST_SEGMENT | length);
         CONTROLLER.write(TX_DATA, length);
         for word in &self.0.words[..length.div_ceil(4) as usize] {
@@ -134,18 +134,18 @@ impl TxToken for Transmit<'_> {
 }
 
 /// A frame, held in words as the FIFOs take them.
-struct Frame {
-    words: [u32; FRAME_LEN / 4],
+struct Frame<const WORDS: usize> {
+    words: [u32; WORDS],
     length: usize,
 }
 
-impl Frame {
+impl<const WORDS: usize> Frame<WORDS> {
     const fn new() -> Self {
-        Self { words: [0; FRAME_LEN / 4], length: 0 }
+        Self { words: [0; WORDS], length: 0 }
     }
 
     fn bytes(&mut self, length: usize) -> &mut [u8] {
-        let length = length.min(FRAME_LEN);
+        let length = length.min(4 * WORDS);
         // SAFETY: words have no padding and any byte is a valid part of one; the length is inside the array.
         unsafe { core::slice::from_raw_parts_mut(self.words.as_mut_ptr().cast(), length) }
     }
@@ -170,6 +170,9 @@ static WAKER: AtomicWaker = AtomicWaker::new();
 /// An Ethernet frame of 1500 bytes with header and checksum, rounded up to words. Not less: QEMU's user network sends
 /// segments of its own size, whatever size was asked for.
 const FRAME_LEN: usize = 1520;
+/// The longest frame that is sent: a header and a packet of 576 bytes, which every host takes (RFC 791, section 3.1),
+/// rounded up to words. TCP cuts what is longer; nothing else is.
+const SENT_LEN: usize = 592;
 const CHECKSUM_LEN: usize = 4;
 
 const CONTROLLER: Registers = Registers::at(0x4020_0000);
