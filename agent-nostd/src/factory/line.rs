@@ -3,14 +3,17 @@
 //! Log text may share the line: whatever is no frame is dropped by both ends. While a key is made or flash is written
 //! nothing is read; the station waits for its answer, so nothing comes meanwhile but repetitions.
 
+use core::pin::pin;
+
 use embassy_futures::yield_now;
 use embedded_io_async::{Read, Write};
 use muster_protocol::Code;
-use muster_protocol::message::factory::frame::{FrameReader, frame};
-use muster_protocol::message::factory::{Answer, Hello, Request, decode_request, sequence};
+use muster_protocol::message::factory::frame::{Frame, FrameReader, frame};
+use muster_protocol::message::factory::{Answer, Encoded, Hello, Request, decode_request, sequence};
 use rand_core::CryptoRngCore;
 
 use super::{After, Factory, FactoryStore, answer};
+use crate::apart::apart;
 
 /// The line is gone.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -23,14 +26,17 @@ pub async fn serve<L: Read + Write>(
     store: &mut impl FactoryStore,
     rng: &mut impl CryptoRngCore,
 ) -> Result<(), LineError> {
-    send(line, &factory.announce(store)).await?;
-    let mut reader = FrameReader::new();
+    send(line, &framed(|| factory.announce(store))).await?;
     let mut input = Input::new();
     loop {
-        let byte = input.next(line).await?;
-        let Some(message) = reader.push(byte) else { continue };
-        let (answer, after) = factory.handle(message, store, rng);
-        send(line, &answer).await?;
+        let mut after = After::Stay;
+        let handle = |message: &[u8]| {
+            let (answer, next) = factory.handle(message, store, rng);
+            after = next;
+            answer
+        };
+        let said = apart(pin!(answer_next(line, &mut input, handle))).await?;
+        send(line, &said).await?;
         if after == After::Leave {
             return Ok(());
         }
@@ -40,25 +46,48 @@ pub async fn serve<L: Read + Write>(
 /// Beside a running agent: says who the device is, and refuses everything else.
 pub async fn serve_locked<L: Read + Write>(line: &mut L, hello: &Hello) -> Result<(), LineError> {
     let said = || Ok(Answer::Hello(hello.clone()));
-    send(line, &answer(0, said())).await?;
-    let mut reader = FrameReader::new();
+    send(line, &framed(|| answer(0, said()))).await?;
     let mut input = Input::new();
     loop {
-        let byte = input.next(line).await?;
-        let Some(message) = reader.push(byte) else { continue };
-        let outcome = match decode_request(message) {
-            Ok(Request::Hello) => said(),
-            // It left already; a station that missed the answer hears it again.
-            Ok(Request::Leave) => Ok(Answer::Leaving),
-            Ok(_) => Err(Code::FactoryLocked),
-            Err(code) => Err(code),
+        let refuse = |message: &[u8]| {
+            let outcome = match decode_request(message) {
+                Ok(Request::Hello) => said(),
+                // It left already; a station that missed the answer hears it again.
+                Ok(Request::Leave) => Ok(Answer::Leaving),
+                Ok(_) => Err(Code::FactoryLocked),
+                Err(code) => Err(code),
+            };
+            answer(sequence(message).unwrap_or(0), outcome)
         };
-        send(line, &answer(sequence(message).unwrap_or(0), outcome)).await?;
+        let said = apart(pin!(answer_next(line, &mut input, refuse))).await?;
+        send(line, &said).await?;
     }
 }
 
-async fn send<L: Write>(line: &mut L, message: &[u8]) -> Result<(), LineError> {
-    line.write_all(&frame(message)).await.map_err(|_| LineError)?;
+/// Waits for a message, and frames its answer. A function of its own, so that the room for what comes in is free again
+/// while the answer goes out.
+async fn answer_next<L: Read>(
+    line: &mut L,
+    input: &mut Input,
+    mut answer: impl FnMut(&[u8]) -> Encoded,
+) -> Result<Frame, LineError> {
+    let mut reader = FrameReader::new();
+    loop {
+        let byte = input.next(line).await?;
+        if let Some(message) = reader.push(byte) {
+            return Ok(framed(|| answer(message)));
+        }
+    }
+}
+
+/// A call of its own: the message is on the stack only as long as it is framed.
+#[inline(never)]
+fn framed(message: impl FnOnce() -> Encoded) -> Frame {
+    frame(&message())
+}
+
+async fn send<L: Write>(line: &mut L, frame: &Frame) -> Result<(), LineError> {
+    line.write_all(frame).await.map_err(|_| LineError)?;
     line.flush().await.map_err(|_| LineError)
 }
 

@@ -77,6 +77,7 @@ impl Factory {
     /// Otherwise the board is a device: start the agent, and beside it [`serve_locked`] with what comes back.
     ///
     /// Locks the hardware once more: the power may have gone between the lock's record and the lock.
+    #[inline(never)]
     pub fn begin(&mut self, store: &mut impl FactoryStore) -> Result<Option<Hello>, StoreError> {
         if store.stage()? != Stage::Locked {
             return Ok(None);
@@ -127,6 +128,7 @@ impl Factory {
         }
     }
 
+    #[inline(never)]
     fn hello(&mut self, store: &mut impl FactoryStore) -> Result<Hello, Code> {
         let standing = match stage(store)? {
             Stage::Empty => Standing::Empty,

@@ -106,7 +106,7 @@ async fn become_device(
         return hello;
     }
     console::say(&[b"factory.ready"]);
-    let _ = factory::serve(line, &mut factory, &mut store, entropy).await;
+    let _ = apart(pin!(factory::serve(line, &mut factory, &mut store, entropy))).await;
     console::say_number(b"measured.stack_bytes", stack::used_bytes());
     SystemReset.reset()
 }
