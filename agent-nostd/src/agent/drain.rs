@@ -3,6 +3,7 @@
 //! What an output brings about (a key, a signature) is given to the core after the outputs that came with it; only
 //! `Persisted` answers in between, for it is a barrier. What takes a connection is collected and done by the caller.
 
+use embassy_futures::yield_now;
 use muster_protocol::device::{Credential, Device, Event, Input, Output};
 use muster_protocol::pki::{PublicKey, Signature};
 use muster_protocol::slot::SlotId;
@@ -75,6 +76,8 @@ where
                     Some(Effect::Signed(signature)) => Input::Signed(signature),
                     None => return wants,
                 };
+                // A key was made, or a signature: others come first.
+                yield_now().await;
                 device.handle_input(clock::now(&mut self.clock, floor), input);
                 continue;
             };

@@ -2,6 +2,7 @@
 
 use core::pin::pin;
 
+use embassy_futures::yield_now;
 use muster_protocol::device::{Boot, Device, LifeRecord};
 use muster_protocol::limits::{CERTIFICATE_BYTES_MAX, LABEL_BYTES_MAX, SLOT_RECORD_BYTES_MAX};
 use muster_protocol::pki::Certificate;
@@ -60,13 +61,20 @@ impl<V: Vault, R, C: Clock, A: App> Running<'_, V, R, C, A> {
             return Err(Fault::Unprovisioned);
         }
         let identity = self.read_identity(spare)?;
+        // Here and below: what comes next computes with public keys again, and others come first.
+        yield_now().await;
         let known = apart(pin!(self.choose_trust(&identity, scratch))).await;
         let Known { pins, number, policy } = known?;
         let mut life = LifeRecord::default();
         if let Some(length) = self.load(Item::Life, scratch).await? {
             life = scratch.get(..length).and_then(LifeRecord::decode).unwrap_or_default();
         }
-        let keys = [self.vault.public_key(SlotId::A)?, self.vault.public_key(SlotId::B)?];
+        yield_now().await;
+        let mut keys = [None; 2];
+        for (key, slot) in keys.iter_mut().zip([SlotId::A, SlotId::B]) {
+            *key = self.vault.public_key(slot)?;
+            yield_now().await;
+        }
         // One record in each of the two buffers, until the core has them.
         let a = self.load(Item::Slot(SlotId::A), scratch).await?.and_then(|length| scratch.get(..length));
         let b = self.load(Item::Slot(SlotId::B), spare).await?.and_then(|length| spare.get(..length));
@@ -92,6 +100,7 @@ impl<V: Vault, R, C: Clock, A: App> Running<'_, V, R, C, A> {
     async fn choose_trust(&mut self, identity: &Identity, scratch: &mut [u8]) -> Result<Known, Fault> {
         let factory = self.load_fleet(Source::Factory, scratch).await?.ok_or(Fault::Trust(Code::BundleMalformed))?;
         let factory = Known::read(scratch.get(..factory).unwrap_or_default(), identity).map_err(Fault::Trust)?;
+        yield_now().await;
         let stored = match self.load_fleet(Source::Stored, scratch).await? {
             Some(length) => match Known::read(scratch.get(..length).unwrap_or_default(), identity) {
                 Ok(stored) => Some(stored).filter(|stored| stored.number >= factory.number),

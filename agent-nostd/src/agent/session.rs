@@ -8,6 +8,7 @@
 use core::pin::pin;
 
 use embassy_futures::select::{Either, select};
+use embassy_futures::yield_now;
 use embassy_time::{Duration, Instant, Timer, with_deadline};
 use embedded_io_async::{ErrorType, Read, Write};
 use muster_protocol::Code;
@@ -186,6 +187,8 @@ where
             algorithm: self.options.algorithm,
         };
         let mut key = self.vault.key(credential).ok();
+        // That took a turn of its own.
+        yield_now().await;
         let mut sign = |message: &[u8]| key.as_mut()?.sign(message).ok();
         let credential = tls::Credential { certificate: certificate.unwrap_or_default(), sign: &mut sign };
         let shaken = pin!(line.connect(&expected, credential, room, self.rng, deadline));

@@ -48,6 +48,8 @@ impl App for Program {
 
     fn vitals(&mut self) -> Vitals {
         console::say_number(b"measured.stack_bytes", stack::used_bytes());
+        let turn = executor::longest_turn_ticks().wrapping_mul(INSTRUCTIONS_PER_TICK);
+        console::say_number(b"measured.turn_instructions", turn);
         let busy = u64::from(executor::busy_ticks()) / TICKS_PER_MICRO;
         let load = busy * 100 / Instant::now().as_micros().max(1);
         Vitals {

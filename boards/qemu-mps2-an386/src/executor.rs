@@ -1,4 +1,5 @@
-//! The executor's loop: polls what is ready, sleeps when nothing is, and counts how long it slept.
+//! The executor's loop: polls what is ready, sleeps when nothing is, and counts how long it slept and how
+//! long a turn took.
 
 use core::future::poll_fn;
 use core::pin::Pin;
@@ -16,8 +17,10 @@ pub(crate) fn run(start: impl FnOnce(Spawner)) -> ! {
     let executor = EXECUTOR.init(raw::Executor::new(core::ptr::null_mut()));
     start(executor.spawner());
     loop {
+        let before = timer::ticks();
         // SAFETY: there is one executor and this is its only thread; no task polls it.
         unsafe { executor.poll() };
+        LONGEST_TURN.fetch_max(timer::ticks().wrapping_sub(before), Ordering::Relaxed);
         cortex_m::interrupt::disable();
         // With interrupts masked a wake between the look and the sleep still ends the sleep.
         if !WOKEN.swap(false, Ordering::Acquire) {
@@ -45,10 +48,16 @@ pub(crate) fn busy_ticks() -> u32 {
     timer::ticks().wrapping_sub(IDLE.load(Ordering::Relaxed))
 }
 
+/// The longest time, in ticks, that a task that was ready had to wait: a turn of all that are ready.
+pub(crate) fn longest_turn_ticks() -> u32 {
+    LONGEST_TURN.load(Ordering::Relaxed)
+}
+
 #[unsafe(export_name = "__pender")]
 fn wake(_context: *mut ()) {
     WOKEN.store(true, Ordering::Release);
 }
 
 static WOKEN: AtomicBool = AtomicBool::new(false);
+static LONGEST_TURN: AtomicU32 = AtomicU32::new(0);
 static IDLE: AtomicU32 = AtomicU32::new(0);

@@ -65,6 +65,7 @@ fn figures(log: &std::path::Path) -> Result<Value> {
         "v": 1,
         "stack_bytes": largest("measured.stack_bytes"),
         "handshake_instructions": largest("measured.connect_instructions"),
+        "turn_instructions": largest("measured.turn_instructions"),
         "connects": all("measured.connect_instructions").len(),
     }))
 }
