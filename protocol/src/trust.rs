@@ -86,18 +86,16 @@ impl<'a> VerifiedBundle<'a> {
         if bytes.len() > TRUST_BUNDLE_BYTES_MAX {
             return Err(Code::MessageOversized);
         }
-        let document = SignedDocument::parse(bytes, Kind::TrustBundle, VERSION).map_err(|error| match error {
-            SignedError::Version => Code::MessageVersion,
-            SignedError::BadSignature => Code::BundleBadSignature,
-            SignedError::Malformed => Code::BundleMalformed,
-        })?;
-        let signed_by = |pin: &KeyFingerprint| document.signers().iter().any(|key| key.fingerprint() == *pin);
-        let (root, backup) = (signed_by(&pins.root), signed_by(&pins.backup));
-        if !root && !backup {
-            return Err(Code::BundleBadSignature);
-        }
-        let (bundle, rest) =
-            postcard::take_from_bytes::<TrustBundle<'_>>(document.body()).map_err(|_| Code::BundleMalformed)?;
+        let signers = Signers::check(bytes, pins)?;
+        Self::read(bytes, pins, signers)
+    }
+
+    /// In a frame of its own, which is large, and not below the curve's.
+    #[inline(never)]
+    fn read(bytes: &'a [u8], pins: &Pins, signers: Signers) -> Result<Self, Code> {
+        let Signers { root, backup } = signers;
+        let body = body_of(bytes, Kind::TrustBundle, VERSION).map_err(|_| Code::BundleMalformed)?;
+        let (bundle, rest) = postcard::take_from_bytes::<TrustBundle<'_>>(body).map_err(|_| Code::BundleMalformed)?;
         let policy = bundle.policy;
         if !rest.is_empty()
             || bundle.gateway_cas.is_empty()
@@ -136,6 +134,27 @@ impl<'a> VerifiedBundle<'a> {
     #[must_use]
     pub const fn pins(&self) -> &Pins {
         &self.pins
+    }
+}
+
+/// Which of the pinned keys signed; at least one did.
+#[derive(Clone, Copy)]
+struct Signers {
+    root: bool,
+    backup: bool,
+}
+
+impl Signers {
+    #[inline(never)]
+    fn check(bytes: &[u8], pins: &Pins) -> Result<Self, Code> {
+        let document = SignedDocument::parse(bytes, Kind::TrustBundle, VERSION).map_err(|error| match error {
+            SignedError::Version => Code::MessageVersion,
+            SignedError::BadSignature => Code::BundleBadSignature,
+            SignedError::Malformed => Code::BundleMalformed,
+        })?;
+        let signed_by = |pin: &KeyFingerprint| document.signers().iter().any(|key| key.fingerprint() == *pin);
+        let (root, backup) = (signed_by(&pins.root), signed_by(&pins.backup));
+        if root || backup { Ok(Self { root, backup }) } else { Err(Code::BundleBadSignature) }
     }
 }
 
