@@ -9,3 +9,4 @@ mod late;
 mod mutated;
 mod servers;
 mod small_records;
+mod turns;
