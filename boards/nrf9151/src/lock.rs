@@ -1,5 +1,5 @@
 //! The lock of the identity: the system protection unit takes the right to write from a region of flash, until the next
-//! reset. A device locks at every start before anything else, so no program that it started can write there.
+//! reset. A device locks at every start, before its agent does anything.
 
 use embassy_nrf::pac::SPU_S;
 use muster_agent_nostd::partition::Barrier;
