@@ -20,8 +20,14 @@ pub(crate) struct Board {
     pub(crate) target: String,
     /// Bytes of flash that an image may fill.
     pub(crate) flash_bytes: u64,
+    /// Where RAM starts.
+    pub(crate) ram_start: u64,
     /// Bytes of RAM that statics and stack may fill.
     pub(crate) ram_bytes: u64,
+    /// Bytes of RAM that are kept for the stack and that no static may take; zero where the stack has what is left.
+    pub(crate) stack_bytes: u64,
+    /// Bytes of a heap that a driver needs, which is in the statics. Zero: no allocator may be in the image.
+    pub(crate) driver_heap_bytes: u64,
     /// What writes the image to the board.
     pub(crate) tool: Tool,
     /// What runs in every test.
@@ -55,6 +61,8 @@ pub(crate) enum Tier {
     Run,
     /// Built, linked and fitted into its memory; not run.
     Build,
+    /// Compiled, and no more: nobody's board, to be copied.
+    Check,
 }
 
 impl Board {
@@ -74,13 +82,17 @@ impl Board {
         let mut boards = Vec::new();
         for entry in root().join("boards").read_dir().context("cannot list boards")?.flatten() {
             let folder = entry.path();
-            // The template is copied, not built: its pins are nobody's.
-            if folder.join("board.toml").is_file() && !folder.ends_with("template") {
+            if folder.join("board.toml").is_file() {
                 boards.push(Self::read(&folder).with_context(|| format!("{}/board.toml", folder.display()))?);
             }
         }
         boards.sort_by(|a, b| a.name.cmp(&b.name));
         Ok(boards)
+    }
+
+    /// Where the RAM is that an image may take.
+    pub(crate) fn ram(&self) -> std::ops::Range<u64> {
+        self.ram_start..self.ram_start + self.ram_bytes
     }
 
     fn read(folder: &Path) -> Result<Board> {
@@ -102,7 +114,10 @@ impl Board {
             chip: word(&table, "chip")?,
             target: word(&table, "target")?,
             flash_bytes: number(&memory, "flash_bytes")?,
+            ram_start: if memory.contains_key("ram_start") { number(&memory, "ram_start")? } else { RAM_OF_CORTEX_M },
             ram_bytes: number(&memory, "ram_bytes")?,
+            stack_bytes: number_or_zero(&memory, "stack_bytes")?,
+            driver_heap_bytes: number_or_zero(&memory, "driver_heap_bytes")?,
             tool: match word(&flash, "tool")?.as_str() {
                 "qemu" => Tool::Qemu,
                 "probe-rs" => Tool::ProbeRs { chip: word(&flash, "chip")? },
@@ -113,7 +128,8 @@ impl Board {
             tier: match word(&test, "tier")?.as_str() {
                 "run" => Tier::Run,
                 "build" => Tier::Build,
-                other => bail!("test.tier = {other:?}: neither run nor build"),
+                "check" => Tier::Check,
+                other => bail!("test.tier = {other:?}: none of run, build, check"),
             },
             gate: section("gate"),
             goal: section("goal"),
@@ -131,6 +147,13 @@ fn number(table: &Table, key: &str) -> Result<u64> {
     value.with_context(|| format!("{key} is missing, or no number"))
 }
 
+fn number_or_zero(table: &Table, key: &str) -> Result<u64> {
+    if table.contains_key(key) { number(table, key) } else { Ok(0) }
+}
+
+/// Armv7-M and Armv8-M, section B3.1: the region of SRAM.
+const RAM_OF_CORTEX_M: u64 = 0x2000_0000;
+
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
@@ -143,11 +166,16 @@ mod tests {
     fn reads_a_board_and_names_what_is_wrong() {
         let board = Board::parse(Path::new("boards/b"), GOOD).unwrap();
         assert_eq!((board.flash_bytes, board.tier), (8, Tier::Build));
+        assert_eq!((board.stack_bytes, board.driver_heap_bytes), (0, 0));
+        let more =
+            Board::parse(Path::new("boards/b"), &GOOD.replace("ram_bytes = 4", "ram_bytes = 4\nstack_bytes = 2"));
+        assert_eq!(more.unwrap().stack_bytes, 2);
         assert_eq!(board.tool, Tool::ProbeRs { chip: "C1".to_owned() });
         for (from, to, named) in [
             ("probe-rs", "jtag", "jtag"),
             ("\"build\"", "\"sometimes\"", "sometimes"),
             ("flash_bytes = 8", "", "flash_bytes"),
+            ("ram_bytes = 4", "ram_bytes = 4\nstack_bytes = \"all\"", "stack_bytes"),
             ("chip = \"C1\"", "", "chip"),
         ] {
             let error = Board::parse(Path::new("boards/b"), &GOOD.replace(from, to)).unwrap_err();

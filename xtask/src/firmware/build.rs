@@ -1,13 +1,15 @@
 //! `cargo xtask firmware build`: each board's image with a compiler that is found for it, fitted into its memory.
 
 use std::path::PathBuf;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
 
-use super::board::Board;
+use super::board::{Board, Tier};
 use super::image::Image;
 use super::toolchain::{Compiler, Toolchain};
-use crate::workspace::{run_command, say, target_folder};
+use crate::steps::minutes;
+use crate::workspace::{cargo, run_command, say, target_folder};
 
 /// Arguments of `cargo xtask firmware build`.
 #[derive(clap::Args)]
@@ -22,11 +24,38 @@ pub(crate) struct Arguments {
 
 /// `cargo xtask firmware build`.
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {
-    for board in Board::select(arguments.board.as_deref())? {
-        let built = build(&board, Variant::Usual, arguments.compiler)?;
-        say(&built.line(&board));
+    all(arguments.board.as_deref(), arguments.compiler).map(drop)
+}
+
+/// Builds the boards with this name, or every one, and compiles those that are only compiled; all are tried. How many.
+pub(crate) fn all(name: Option<&str>, compiler: Option<Compiler>) -> Result<usize> {
+    let boards = Board::select(name)?;
+    let (mut lines, mut failed) = (Vec::new(), Vec::new());
+    for board in &boards {
+        match one(board, compiler) {
+            Ok(line) => lines.push(line),
+            Err(error) => {
+                eprintln!("error: {}: {error:#}", board.name);
+                failed.push(board.name.as_str());
+            }
+        }
     }
-    Ok(())
+    for line in lines {
+        say(&line);
+    }
+    if failed.is_empty() { Ok(boards.len()) } else { bail!("boards that failed: {}", failed.join(", ")) }
+}
+
+/// Builds or compiles a board; gives its line of the table.
+fn one(board: &Board, compiler: Option<Compiler>) -> Result<String> {
+    run_command(cargo(&["fmt", "--check"]).current_dir(&board.folder)).context("not formatted")?;
+    if board.tier != Tier::Check {
+        return Ok(build(board, Variant::Usual, compiler)?.line(board));
+    }
+    let started = Instant::now();
+    let toolchain = Toolchain::find(&board.target, compiler)?;
+    run_command(&mut toolchain.cargo("check", &board.folder, &["--locked"])?)?;
+    Ok(format!("{:<16} compiled, to be copied; {}, {}", board.name, minutes(started.elapsed()), toolchain.name()))
 }
 
 /// How an image differs from the usual one.
@@ -54,18 +83,31 @@ pub(crate) struct Built {
     /// What is in it.
     pub(crate) image: Image,
     compiler: &'static str,
+    took: Duration,
 }
 
 impl Built {
-    /// A line of a table.
+    /// A line of a table: what of flash and RAM is used, statics and stack together.
     pub(crate) fn line(&self, board: &Board) -> String {
-        let (flash, ram) = (self.image.flash_bytes, self.image.ram_bytes);
-        format!("{:<20} flash {flash:>7}  statics {ram:>6}  {} ({})", board.name, board.chip, self.compiler)
+        let (flash, ram) = (self.image.flash_bytes, self.image.ram_bytes + board.stack_bytes);
+        format!(
+            "{:<16} flash {flash:>7} of {:>7}  RAM {ram:>6} of {:>6}  {}; {}, {}",
+            board.name,
+            board.flash_bytes,
+            board.ram_bytes,
+            board.chip,
+            minutes(self.took),
+            self.compiler
+        )
     }
 }
 
-/// Builds a board's image; an error unless it fits into the board's memory.
+/// Builds a board's image; an error unless it fits into the board's memory, and without an allocator where none belongs.
 pub(crate) fn build(board: &Board, variant: Variant, wanted: Option<Compiler>) -> Result<Built> {
+    let started = Instant::now();
+    if board.tier == Tier::Check {
+        bail!("{} is there to be copied: it has no image", board.name);
+    }
     let toolchain = Toolchain::find(&board.target, wanted)?;
     let mut arguments = vec!["--release", "--locked"];
     let feature = match variant {
@@ -85,15 +127,10 @@ pub(crate) fn build(board: &Board, variant: Variant, wanted: Option<Compiler>) -
     run_command(&mut toolchain.cargo("build", &board.folder, &arguments)?)?;
     let made = toolchain.target_folder()?.join(&board.target).join("release").join(program);
     let elf = std::fs::read(&made).with_context(|| format!("cannot read {}", made.display()))?;
-    let image = Image::read(&elf).with_context(|| made.display().to_string())?;
-    if image.flash_bytes > board.flash_bytes || image.ram_bytes > board.ram_bytes {
-        bail!(
-            "{name} does not fit: flash {} of {}, statics {} of {}",
-            image.flash_bytes,
-            board.flash_bytes,
-            image.ram_bytes,
-            board.ram_bytes
-        );
+    let image = Image::read(&elf, &board.ram()).with_context(|| made.display().to_string())?;
+    let findings = findings(&image, board);
+    if !findings.is_empty() {
+        bail!("{name}: {}", findings.join("; "));
     }
     let folder = target_folder()?.join("firmware");
     std::fs::create_dir_all(&folder)?;
@@ -102,5 +139,55 @@ pub(crate) fn build(board: &Board, variant: Variant, wanted: Option<Compiler>) -
     let beside = file.with_extension("new");
     std::fs::write(&beside, elf)?;
     std::fs::rename(&beside, &file)?;
-    Ok(Built { file, image, compiler: toolchain.name() })
+    Ok(Built { file, image, compiler: toolchain.name(), took: started.elapsed() })
+}
+
+/// What of an image its board cannot have.
+fn findings(image: &Image, board: &Board) -> Vec<String> {
+    let mut findings = Vec::new();
+    if image.flash_bytes > board.flash_bytes {
+        findings.push(format!("does not fit, flash {} of {}", image.flash_bytes, board.flash_bytes));
+    }
+    if image.ram_bytes + board.stack_bytes > board.ram_bytes {
+        let (statics, stack) = (image.ram_bytes, board.stack_bytes);
+        findings.push(format!("does not fit, taken {statics} and stack {stack} of RAM {}", board.ram_bytes));
+    }
+    if board.driver_heap_bytes == 0 {
+        findings.extend(image.allocator().first().map(|symbol| format!("an allocator is in it: {symbol}")));
+    } else if board.driver_heap_bytes > image.ram_bytes {
+        findings.push(format!("the heap of {} is not among its statics", board.driver_heap_bytes));
+    }
+    findings
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn an_image_fits_to_the_byte_and_has_no_allocator() {
+        let board = Board::select(Some("nucleo-h563zi")).unwrap().remove(0);
+        let image =
+            |flash_bytes, ram_bytes, symbol: &str| Image { flash_bytes, ram_bytes, symbols: vec![symbol.to_owned()] };
+        let (flash, statics) = (board.flash_bytes, board.ram_bytes - board.stack_bytes);
+        assert_eq!(findings(&image(flash, statics, "agent_main"), &board), [""; 0]);
+        for (image, part) in [
+            (image(flash + 1, statics, ""), "flash"),
+            (image(flash, statics + 1, ""), "stack"),
+            (image(flash, statics, "__rust_alloc"), "__rust_alloc"),
+        ] {
+            let findings = findings(&image, &board);
+            assert!(findings.len() == 1 && findings[0].contains(part), "{findings:?}");
+        }
+        let with_heap = Board { driver_heap_bytes: 1000, ..board };
+        assert_eq!(findings(&image(flash, statics, "__rust_alloc"), &with_heap), [""; 0]);
+        assert_eq!(findings(&image(flash, 999, "__rust_alloc"), &with_heap).len(), 1);
+    }
+
+    #[test]
+    fn a_template_has_no_image() {
+        let template = Board::select(Some("template")).unwrap().remove(0);
+        assert!(build(&template, Variant::Usual, None).is_err());
+    }
 }

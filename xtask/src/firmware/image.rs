@@ -1,6 +1,8 @@
 //! A firmware image as the linker left it: how much flash and RAM it takes, and which functions are in it. Reads ELF of
 //! 32 bits, least significant byte first (System V ABI, chapters 4 and 5), as all our targets make it.
 
+use std::ops::Range;
+
 use anyhow::{Context as _, Result, bail};
 
 /// What is in an image.
@@ -8,15 +10,16 @@ use anyhow::{Context as _, Result, bail};
 pub(crate) struct Image {
     /// Bytes that are stored: code, constants, and the first values of statics.
     pub(crate) flash_bytes: u64,
-    /// Bytes of statics.
+    /// Bytes of RAM that are taken: statics, and code that runs from RAM.
     pub(crate) ram_bytes: u64,
     /// Names of functions and statics, as the linker knows them.
     pub(crate) symbols: Vec<String>,
 }
 
 impl Image {
-    /// Reads an ELF file.
-    pub(crate) fn read(elf: &[u8]) -> Result<Image> {
+    /// Reads an ELF file. Beside what can be written, code and constants that lie in `ram` count as RAM; what is only kept free
+    /// there for the stack does not.
+    pub(crate) fn read(elf: &[u8], ram: &Range<u64>) -> Result<Image> {
         if elf.get(..6) != Some(b"\x7fELF\x01\x01") {
             bail!("no ELF of 32 bits, least significant byte first");
         }
@@ -30,7 +33,8 @@ impl Image {
             if section.kind != NO_BITS {
                 image.flash_bytes += bytes;
             }
-            if section.flags & WRITABLE != 0 {
+            let is_loaded_to_ram = section.kind != NO_BITS && ram.contains(&u64::try_from(section.address)?);
+            if section.flags & WRITABLE != 0 || is_loaded_to_ram {
                 image.ram_bytes += bytes;
             }
         }
@@ -94,6 +98,7 @@ impl Elf<'_> {
 struct Section {
     kind: usize,
     flags: usize,
+    address: usize,
     offset: usize,
     size: usize,
     link: usize,
@@ -102,7 +107,8 @@ struct Section {
 impl Section {
     fn read(elf: &Elf<'_>, at: usize) -> Result<Section> {
         let word = |index: usize| elf.word(at + 4 * index);
-        Ok(Section { kind: word(1)?, flags: word(2)?, offset: word(4)?, size: word(5)?, link: word(6)? })
+        let (kind, flags, address) = (word(1)?, word(2)?, word(3)?);
+        Ok(Section { kind, flags, address, offset: word(4)?, size: word(5)?, link: word(6)? })
     }
 }
 
@@ -141,11 +147,12 @@ mod tests {
             (SYMBOLS, 0, symbols_at, SYMBOL_LEN, 4),
             (3, 0, names_at, names.len(), 0),
         ];
-        for (kind, flags, offset, size, link) in sections {
+        for (index, (kind, flags, offset, size, link)) in sections.into_iter().enumerate() {
             let at = file.len();
             file.resize(at + 40, 0);
-            for (index, value) in [(1, kind), (2, flags), (4, offset), (5, size), (6, link)] {
-                put(&mut file, at + 4 * index, value);
+            // Section n at address 1000 n.
+            for (field, value) in [(1, kind), (2, flags), (3, 1000 * index), (4, offset), (5, size), (6, link)] {
+                put(&mut file, at + 4 * field, value);
             }
         }
         file
@@ -153,13 +160,15 @@ mod tests {
 
     #[test]
     fn counts_flash_and_ram_and_knows_what_must_not_be_there() {
-        let image = Image::read(&elf("agent_main")).unwrap();
+        let image = Image::read(&elf("agent_main"), &(0..0)).unwrap();
         assert_eq!((image.flash_bytes, image.ram_bytes), (1016, 216));
         assert_eq!(image.symbols, ["agent_main"]);
         assert!(image.allocator().is_empty() && image.formatting().is_empty());
-        let formatting = Image::read(&elf("_ZN4core3fmt9Formatter3pad17hE")).unwrap();
+        // The code too, when it lies in RAM.
+        assert_eq!(Image::read(&elf("agent_main"), &(0..1)).unwrap().ram_bytes, 1216);
+        let formatting = Image::read(&elf("_ZN4core3fmt9Formatter3pad17hE"), &(0..0)).unwrap();
         assert_eq!(formatting.formatting().len(), 1);
-        let allocating = Image::read(&elf("__rust_alloc")).unwrap();
+        let allocating = Image::read(&elf("__rust_alloc"), &(0..0)).unwrap();
         assert_eq!(allocating.allocator().len(), 1);
         assert!(image.faulty().is_empty());
         assert_eq!(Image::read(&elf("P256_mul_mod_n")).unwrap().faulty(), ["P256_mul_mod_n"]);
@@ -167,10 +176,10 @@ mod tests {
 
     #[test]
     fn refuses_what_is_no_image() {
-        assert!(Image::read(b"").is_err());
-        assert!(Image::read(b"\x7fELF\x02\x01").is_err());
+        assert!(Image::read(b"", &(0..0)).is_err());
+        assert!(Image::read(b"\x7fELF\x02\x01", &(0..0)).is_err());
         let whole = elf("x");
         // The last section header ends in fields that nobody reads.
-        assert!((6..whole.len() - 12).all(|length| Image::read(&whole[..length]).is_err()));
+        assert!((6..whole.len() - 12).all(|length| Image::read(&whole[..length], &(0..0)).is_err()));
     }
 }

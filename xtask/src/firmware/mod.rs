@@ -1,6 +1,8 @@
 //! `cargo xtask firmware build|test|size` and `cargo xtask flash`: images for boards, each from the compiler that can be
 //! had, in the emulator that can be had. What is missing is installed or named, never passed over.
 
+use std::path::PathBuf;
+
 use anyhow::Result;
 use clap::Subcommand;
 
@@ -34,31 +36,35 @@ pub(crate) fn run(task: &Task) -> Result<()> {
     }
 }
 
-/// Every board's image and the emulator, for the tests to find; says how many.
+/// Every board's image, fitted into its memory, and the emulator, for the tests to find; says how many.
 pub(crate) fn prepare() -> Result<String> {
-    let boards = board::Board::select(None)?;
-    for board in &boards {
-        build_for_tests(board)?;
+    let boards = build::all(None, None)?;
+    for board in board::Board::select(None)?.iter().filter(|board| board.tier == board::Tier::Run) {
+        build_other_images(board)?;
     }
     let emulator = emulator::ensure()?;
-    Ok(format!("{} board(s), {emulator}", boards.len()))
+    Ok(format!("{boards} board(s), {emulator}"))
 }
 
-/// A board's image, and where it runs in tests, its images for flash of other words and the check of the curve.
-fn build_for_tests(board: &board::Board) -> Result<()> {
-    build::build(board, build::Variant::Usual, None)?;
-    if board.tier == board::Tier::Run {
-        build::build(board, build::Variant::CurveCheck, None)?;
-        for bytes in build::WORDS {
-            build::build(board, build::Variant::Words(bytes), None)?;
-        }
+/// The other images of a board that runs in tests: for flash of other words, and the check of the curve.
+fn build_other_images(board: &board::Board) -> Result<()> {
+    build::build(board, build::Variant::CurveCheck, None)?;
+    for bytes in build::WORDS {
+        build::build(board, build::Variant::Words(bytes), None)?;
     }
     Ok(())
 }
 
+/// The boards' manifests, each of a workspace of its own, and what they are built for.
+pub(crate) fn workspaces() -> Result<Vec<(PathBuf, String)>> {
+    let boards = board::Board::select(None)?;
+    Ok(boards.into_iter().map(|board| (board.folder.join("Cargo.toml"), board.target)).collect())
+}
+
 fn test() -> Result<()> {
     for board in board::Board::select(None)?.iter().filter(|board| board.tier == board::Tier::Run) {
-        build_for_tests(board)?;
+        build::build(board, build::Variant::Usual, None)?;
+        build_other_images(board)?;
     }
     eprintln!("{}", emulator::ensure()?);
     run_command(&mut cargo(&["build", "--workspace", "--bins", "--locked"]))?;
