@@ -1,4 +1,4 @@
-//! What we build on: bans, licences and sources as `deny.toml` has them.
+//! What we build on: bans, licences and sources as `deny.toml` has them, in the root workspace and in each board's own.
 //!
 //! cargo-deny checks them, and is built once where it is missing (two to four minutes). Where it cannot be had, the same
 //! three sections are checked here from `cargo metadata`: less thorough (licences as declared, not as found in files),
@@ -9,28 +9,43 @@ use anyhow::{Context as _, Result, bail};
 use serde_json::Value;
 use toml::Table;
 
+use crate::firmware;
 use crate::workspace::{capture, cargo, root, run_command, succeeds};
 
 /// Checks bans, licences and sources; says by which means.
 pub(crate) fn check() -> Result<String> {
     if has_cargo_deny() {
         run_command(&mut cargo(&["deny", "--locked", "check", "bans", "licenses", "sources"]))?;
-        return Ok("by cargo-deny".to_owned());
+        let boards = firmware::workspaces()?;
+        for (manifest, target) in &boards {
+            let manifest = manifest.display().to_string();
+            // What `deny.toml` names and a board has not is only worth a warning in the root's own check.
+            let arguments = ["deny", "--locked", "--log-level", "error", "--config", "deny.toml"];
+            let where_to = ["--manifest-path", &manifest, "--target", target];
+            run_command(cargo(&arguments).args(where_to).args(["check", "bans", "licenses", "sources"]))?;
+        }
+        return Ok(format!("by cargo-deny, with {} boards", boards.len()));
     }
     eprintln!("cargo-deny cannot be had here; checking from cargo metadata instead");
     let rules = std::fs::read_to_string(root().join("deny.toml")).context("cannot read deny.toml")?;
     let rules = Rules::read(&rules)?;
-    let metadata =
-        capture(&mut cargo(&["metadata", "--format-version", "1", "--locked", "--filter-platform", PLATFORM]))?;
-    let metadata: Value = serde_json::from_str(&metadata).context("cargo metadata is not JSON")?;
-    let findings = rules.findings(&metadata);
+    let (mut findings, mut count) = (Vec::new(), 0);
+    let here = (root().join("Cargo.toml"), PLATFORM.to_owned());
+    for (manifest, target) in std::iter::once(here).chain(firmware::workspaces()?) {
+        let manifest = manifest.display().to_string();
+        let arguments = ["metadata", "--format-version", "1", "--locked", "--filter-platform", &target];
+        let metadata = capture(cargo(&arguments).args(["--manifest-path", &manifest]))?;
+        let metadata: Value = serde_json::from_str(&metadata).context("cargo metadata is not JSON")?;
+        findings.extend(rules.findings(&metadata));
+        count += packages(&metadata).len();
+    }
     for finding in &findings {
         eprintln!("error: {finding}");
     }
     if !findings.is_empty() {
         bail!("{} finding(s) against deny.toml", findings.len());
     }
-    Ok(format!("{} packages, from cargo metadata (cargo-deny cannot be had here)", packages(&metadata).len()))
+    Ok(format!("{count} packages, from cargo metadata (cargo-deny cannot be had here)"))
 }
 
 /// Whether cargo-deny is there, building it if it is not.
