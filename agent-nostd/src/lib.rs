@@ -21,15 +21,16 @@
 //!
 //! | what | bytes | of which |
 //! |---|---|---|
-//! | `agent::Memory` | 14,100 | the three below |
-//! | the core, `protocol::device::Device` | 6,224 | output buffer 3,076, slots 2,200 |
-//! | `tls::Buffers` | 3,460 | record read 2,304, record written 1,152 |
-//! | `mqtt::Memory` | 4,292 | receive 3,173, spare 1,118; holds fleet file and certificate while dialling |
-//! | future of `Agent::run` | 5,220 | TLS connection 1,304, the MQTT session, the step under way |
+//! | `agent::Memory` | 12,136 | the three below |
+//! | the core, `protocol::device::Device` | 5,264 | output buffer 2,116, which holds the gateway's chain while hands are shaken; slots 2,200 |
+//! | `tls::Buffers` | 3,461 | record read 2,304, record written 1,152 |
+//! | `mqtt::Memory` | 3,389 | receive 2,173, spare 1,216; holds fleet file and certificate while dialling |
+//! | the emulated board's task | 6,880 | future of `Agent::run` with a TLS connection of 1,304; beside it the serial line |
 //! | socket buffers | board's | a TLS record to receive, a CSR to send |
 //!
-//! No step allocates. What is deep on the stack is public-key work inside a handshake; every step of the loop has a frame
-//! of its own (`apart`), and boards measure the deepest one by painting.
+//! No step allocates. What is deep on the stack is public-key work: 4.1 KB for the curve, and below it the frames of
+//! whoever asks. So every step of the loop has a frame of its own (`apart`), a chain is judged from the guard's own frame
+//! (`tls`), and boards measure the deepest one by painting. Between two operations with keys the executor gets a turn.
 
 #![no_std]
 
