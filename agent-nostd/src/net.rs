@@ -3,8 +3,6 @@
 //! The socket stays in the stack between connections, so that what was still to be said (the goodbye, the FIN, the
 //! reset) is sent by the stack's own task after the agent has gone on.
 
-use core::net::Ipv4Addr;
-
 use embassy_net::dns::DnsQueryType;
 use embassy_net::tcp::{Error, State, TcpSocket};
 use embassy_net::{IpAddress, Stack};
@@ -31,9 +29,7 @@ impl<'d> StackNetwork<'d> {
     }
 
     async fn resolve(&self, host: &str) -> Result<heapless::Vec<IpAddress, ADDRESSES_MAX>, NetworkError> {
-        if let Ok(address) = host.parse::<Ipv4Addr>() {
-            return Ok(core::iter::once(IpAddress::Ipv4(address)).collect());
-        }
+        // An address in text is its own answer, without a query.
         let found = self.stack.dns_query(host, DnsQueryType::A).await.map_err(|_| NetworkError::Name)?;
         if found.is_empty() { Err(NetworkError::Name) } else { Ok(found.iter().take(ADDRESSES_MAX).copied().collect()) }
     }

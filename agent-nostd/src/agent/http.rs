@@ -18,8 +18,7 @@ pub(super) async fn read_answer(stream: &mut impl Read, head: &mut [u8], body: &
         }
         filled += count;
     };
-    let fields = core::str::from_utf8(head.get(..fields)?).ok()?;
-    let announced = content_length(fields)?;
+    let announced = content_length(head.get(..fields)?)?;
     let early = head.get(early..filled)?;
     let mut length = early.len();
     body.get_mut(..length)?.copy_from_slice(early);
@@ -40,22 +39,39 @@ pub(super) async fn read_answer(stream: &mut impl Read, head: &mut [u8], body: &
 }
 
 /// Judges the header of an answer: `None` when it is not a plain 200; the announced length, if one is announced.
-fn content_length(head: &str) -> Option<Option<usize>> {
-    let status = head.split("\r\n").next()?;
-    let is_ok = status.starts_with("HTTP/1.1 200 ") || status == "HTTP/1.1 200";
-    let is_plain = field(head, "transfer-encoding").is_none() && field(head, "content-encoding").is_none();
+fn content_length(head: &[u8]) -> Option<Option<usize>> {
+    let status = lines(head).next()?;
+    let is_ok = status.starts_with(b"HTTP/1.1 200 ") || status == b"HTTP/1.1 200";
+    let is_plain = field(head, b"transfer-encoding").is_none() && field(head, b"content-encoding").is_none();
     if !is_ok || !is_plain {
         return None;
     }
-    match field(head, "content-length") {
-        Some(text) => text.parse().ok().map(Some),
+    match field(head, b"content-length") {
+        Some(digits) => number(digits).map(Some),
         None => Some(None),
     }
 }
 
-fn field<'a>(head: &'a str, name: &str) -> Option<&'a str> {
-    let mut fields = head.split("\r\n").skip(1).filter_map(|line| line.split_once(':'));
-    fields.find(|(field, _)| field.eq_ignore_ascii_case(name)).map(|(_, value)| value.trim())
+fn field<'a>(head: &'a [u8], name: &[u8]) -> Option<&'a [u8]> {
+    lines(head).skip(1).find_map(|line| {
+        let (field, value) = line.split_at_checked(line.iter().position(|byte| *byte == b':')?)?;
+        field.eq_ignore_ascii_case(name).then(|| value.get(1..).unwrap_or_default().trim_ascii())
+    })
+}
+
+/// Lines end with CR LF, or with LF alone (section 2.2).
+fn lines(head: &[u8]) -> impl Iterator<Item = &[u8]> {
+    head.split(|byte| *byte == b'\n').map(|line| line.strip_suffix(b"\r").unwrap_or(line))
+}
+
+fn number(digits: &[u8]) -> Option<usize> {
+    if digits.is_empty() {
+        return None;
+    }
+    digits.iter().try_fold(0_usize, |number, digit| {
+        let digit = digit.is_ascii_digit().then(|| usize::from(digit - b'0'))?;
+        number.checked_mul(10)?.checked_add(digit)
+    })
 }
 
 #[cfg(test)]
@@ -79,7 +95,10 @@ mod tests {
             ("HTTP/1.1 200 OK\r\n\r\nabc", Some("abc")),
             ("HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nabc", None),
             ("HTTP/1.1 200 OK\r\nContent-Length: x\r\n\r\nabc", None),
+            ("HTTP/1.1 200 OK\r\nContent-Length:\r\n\r\nabc", None),
             ("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n", None),
+            ("HTTP/1.1 200 OK\r\nContent-Length: 99999999999999999999999\r\n\r\nabc", None),
+            ("HTTP/1.1 200 OK\nTransfer-Encoding: chunked\r\n\r\nabc", None),
             ("HTTP/1.1 200 OK\r\nContent-Length: 99999999\r\n\r\nabc", None),
             ("HTTP/1.1 404 Not Found\r\nContent-Length: 3\r\n\r\nabc", None),
             ("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n", None),
