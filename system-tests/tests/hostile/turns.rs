@@ -44,10 +44,10 @@ async fn no_turn_of_a_handshake_takes_two_signatures() {
         let established = shake_hands(tls, &material)?;
         tls.read_flight(&established).map(drop)
     });
-    let (counting, signed) = (Counting::default(), Cell::new(0));
+    let (counting, signed, gateway_cas) = (Counting::default(), Cell::new(0), world.gateway_cas());
     let expected = Expected {
         name: NAME,
-        gateway_cas: &world.gateway_cas(),
+        gateway_cas: &gateway_cas,
         clock: GatewayClock { floor: NOW, civil: Some(NOW) },
         algorithm: &counting,
     };
@@ -59,7 +59,8 @@ async fn no_turn_of_a_handshake_takes_two_signatures() {
     let mut buffers = Box::new(Buffers::new());
     let socket = Socket(TcpStream::connect(address).await.unwrap());
     let deadline = Instant::now() + Duration::from_secs(5);
-    let mut shaken = pin!(tls::connect(socket, &mut buffers, &expected, credential, &mut OsRng, deadline));
+    let mut rng = OsRng;
+    let mut shaken = pin!(tls::connect(socket, &mut buffers, &expected, credential, &mut rng, deadline));
     let signatures = || counting.0.load(Ordering::Relaxed) + signed.get();
     let mut most = 0;
     let outcome = poll_fn(|context| {
