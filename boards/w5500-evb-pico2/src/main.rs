@@ -102,7 +102,7 @@ fn parts(board: Peripherals) -> (Watch, Bus, Input<'static>, Output<'static>, De
         Interrupts,
         config,
     );
-    let Ok(bus) = ExclusiveDevice::new(spi, Output::new(board.PIN_17, Level::High), Delay) else { reset::now() };
+    let Ok(bus) = ExclusiveDevice::new(spi, Output::new(board.PIN_17, Level::High), Delay);
     // 115200 baud, 8N1: GP0 sends, GP1 receives.
     let line = BufferedUart::new(
         board.UART0,

@@ -6,8 +6,8 @@ use embassy_rp::pac::TRNG;
 use embassy_rp::peripherals;
 use muster_agent_nostd::entropy::{Source, SourceFailed};
 
-/// The source. There is one.
-pub(crate) struct Trng(#[expect(dead_code, reason = "nobody else may have it")] Peri<'static, peripherals::TRNG>);
+/// The source. There is one, and nobody else has it.
+pub(crate) struct Trng(Peri<'static, peripherals::TRNG>);
 
 impl Trng {
     /// Takes it.
