@@ -24,6 +24,11 @@ pub(crate) fn run() -> Result<()> {
         run_command(&mut cargo(&["build", "--workspace", "--bins", "--locked"])).map(|()| String::new())
     });
     steps.step("firmware", firmware::prepare);
+    if steps.passed("build") && steps.passed("firmware") {
+        steps.step("firmware size", firmware::size::check);
+    } else {
+        steps.not_run("firmware size", "needs build and firmware");
+    }
     if steps.passed("tools") && steps.passed("build") {
         steps.step("doc tests", || {
             run_command(&mut cargo(&["test", "--workspace", "--doc", "--locked"])).map(|()| String::new())

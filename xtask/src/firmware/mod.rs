@@ -13,7 +13,7 @@ mod build;
 mod emulator;
 pub(crate) mod flash;
 mod image;
-mod size;
+pub(crate) mod size;
 pub(crate) mod toolchain;
 
 /// Tasks on firmware.

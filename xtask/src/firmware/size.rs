@@ -37,6 +37,22 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     measured.judge()
 }
 
+/// The same as a step of the test run; says the first image's figures and how many goals are missed.
+pub(crate) fn check() -> Result<String> {
+    let measured = measure(None)?;
+    say(&table(&measured.figures));
+    measured.judge()?;
+    let first = measured.figures.first().context("no image was measured")?;
+    let known = |figure: Option<u64>| figure.map_or_else(|| "?".to_owned(), |figure| figure.to_string());
+    Ok(format!(
+        "flash {} B, RAM {} B, stack {} B; {} goal(s) missed",
+        first.flash_bytes,
+        known(first.ram_bytes()),
+        known(first.stack_bytes),
+        measured.missed.len()
+    ))
+}
+
 /// What was measured, and what follows.
 #[derive(Default)]
 struct Measured {
