@@ -16,7 +16,11 @@ pub enum Told {
     Device(Event),
     /// A connection is tried.
     Dialling(Credential),
-    /// It stands.
+    /// TCP stands.
+    Reached(Credential),
+    /// TLS stands: the gateway was verified, and has seen our certificate.
+    Secured(Credential),
+    /// The session stands.
     Opened(Credential),
     /// It did not come about, or has ended.
     Closed(Failure),
@@ -55,6 +59,8 @@ impl Told {
             Self::TrustUnusable(code) => (17, refusal(code)),
             Self::BundleNotFetched => (18, 0),
             Self::Restart => (19, 0),
+            Self::Secured(credential) => (20, number(credential)),
+            Self::Reached(credential) => (21, number(credential)),
         }
     }
 
@@ -74,6 +80,8 @@ impl Told {
             Self::Device(Event::StoreFailed) => "device.record_store_failed",
             Self::Device(_) => "device.other",
             Self::Dialling(_) => "session.dialling",
+            Self::Reached(_) => "session.reached",
+            Self::Secured(_) => "session.secured",
             Self::Opened(_) => "session.opened",
             Self::Closed(_) => "session.closed",
             Self::PublicationRefused(_) => "publication.refused",
@@ -91,7 +99,10 @@ impl Told {
             Self::Device(Event::Refused(code) | Event::GatewayRefused(code) | Event::BundleRefused(code))
             | Self::PublicationRefused(code)
             | Self::TrustUnusable(code) => word(code.name()),
-            Self::Dialling(credential) | Self::Opened(credential) => word(match credential {
+            Self::Dialling(credential)
+            | Self::Reached(credential)
+            | Self::Secured(credential)
+            | Self::Opened(credential) => word(match credential {
                 Credential::Idevid => "idevid",
                 Credential::Slot(slot) => slot.name(),
             }),

@@ -114,6 +114,7 @@ where
                 Ok(Ok(socket)) => socket,
                 _ => return Attempt::Failed(Failure::Unreachable),
             };
+            self.app.told(Told::Reached(credential));
             let line = Line::start(&mut line, socket, tls);
             let shaken = apart(pin!(self.shake(line, device, spare, &target, credential, deadline))).await;
             match shaken {
@@ -121,6 +122,7 @@ where
                 Err(failure) => return Attempt::Failed(failure),
             }
         };
+        self.app.told(Told::Secured(credential));
         let down = topic::control(device.identity().name(), credential.channel(), Direction::Down);
         let opened = {
             let (name, keep_alive_secs) = (device.identity().name(), self.options.keep_alive_secs);

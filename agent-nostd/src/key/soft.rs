@@ -2,10 +2,13 @@
 
 use ecdsa::hazmat::SignPrimitive as _;
 use muster_protocol::pki::{PublicKey, Signature};
-use p256::{FieldBytes, SecretKey};
+use p256::elliptic_curve::ops::{Invert, Reduce as _};
+use p256::elliptic_curve::subtle::CtOption;
+use p256::elliptic_curve::{Curve as _, FieldBytesEncoding as _};
+use p256::{FieldBytes, NistP256, Scalar, SecretKey};
 use rand_core::CryptoRngCore;
-use sha2::Sha256;
-use zeroize::Zeroizing;
+use sha2::{Digest as _, Sha256};
+use zeroize::{Zeroize as _, Zeroizing};
 
 use super::{DeviceKey, KeyError};
 
@@ -42,16 +45,64 @@ impl DeviceKey for SoftKey {
 
     fn sign_digest(&mut self, digest: &[u8; 32]) -> Result<Signature, KeyError> {
         let scalar = Zeroizing::new(self.secret.to_nonzero_scalar());
-        let (signature, _) = scalar
-            .try_sign_prehashed_rfc6979::<Sha256>(FieldBytes::from_slice(digest), &[])
-            .map_err(|_| KeyError::Storage)?;
+        let digest = FieldBytes::from_slice(digest);
+        let nonce = Nonce::new(&self.secret, digest);
+        let (signature, _) = scalar.try_sign_prehashed(&nonce, digest).map_err(|_| KeyError::Storage)?;
         Ok(Signature::new(signature.to_bytes().into()))
     }
 }
 
+/// The `k` of one signature (RFC 6979, section 3.2), and a mask under which it is inverted: the fast inverse takes a time
+/// that depends on what it inverts, which so is no secret. The constant-time one costs a million instructions more.
+struct Nonce {
+    k: Scalar,
+    mask: Scalar,
+}
+
+impl Nonce {
+    fn new(secret: &SecretKey, digest: &FieldBytes) -> Self {
+        let bytes = Zeroizing::new(<[u8; 32]>::from(secret.to_bytes()));
+        let order = NistP256::ORDER.encode_field_bytes();
+        let secret = FieldBytes::from_slice(&*bytes);
+        let mut k = rfc6979::generate_k::<Sha256, _>(secret, &order, digest, &[]);
+        // As secret as `k`, and independent of it to whoever knows neither: nobody but the key's holder can make it.
+        let mut mask = Sha256::new().chain_update(MASK).chain_update(secret).chain_update(k).finalize();
+        let nonce = Self { k: Scalar::reduce_bytes(&k), mask: Scalar::reduce_bytes(&mask) };
+        k.as_mut_slice().zeroize();
+        mask.as_mut_slice().zeroize();
+        nonce
+    }
+}
+
+impl AsRef<Scalar> for &Nonce {
+    fn as_ref(&self) -> &Scalar {
+        &self.k
+    }
+}
+
+impl Invert for &Nonce {
+    type Output = CtOption<Scalar>;
+
+    fn invert(&self) -> CtOption<Scalar> {
+        let masked = Zeroizing::new(self.k * self.mask);
+        masked.invert_vartime().map(|inverse| inverse * self.mask)
+    }
+}
+
+impl Drop for Nonce {
+    fn drop(&mut self) {
+        self.k.zeroize();
+        self.mask.zeroize();
+    }
+}
+
+const MASK: &[u8] = b"muster mask of an inverse";
+
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
+
+    use p256::ecdsa::signature::hazmat::PrehashSigner as _;
 
     use super::*;
 
@@ -69,5 +120,23 @@ mod tests {
         assert_eq!(s, hex("F7CB1C942D657C41D436C7A1B6E29F65F3E900DBB9AFF4064DC4AB2F843ACDA8"));
         assert_eq!(key.public_key().verify(b"sample", &signature), Ok(()));
         assert!(SoftKey::from_secret(&[0; 32]).is_none() && SoftKey::from_secret(&[0xff; 32]).is_none());
+    }
+
+    #[test]
+    fn signs_what_the_curves_own_signer_signs() {
+        let mut bytes = [0; 32];
+        for round in 0..500_u32 {
+            bytes = Sha256::new().chain_update(bytes).chain_update(round.to_le_bytes()).finalize().into();
+            let mut digest: [u8; 32] = Sha256::digest(bytes).into();
+            if round % 50 == 0 {
+                // Not below the order of the curve.
+                digest[..16].fill(0xff);
+            }
+            let Some(mut key) = SoftKey::from_secret(&bytes) else { continue };
+            let theirs: p256::ecdsa::Signature =
+                p256::ecdsa::SigningKey::from_slice(&bytes).unwrap().sign_prehash(&digest).unwrap();
+            let ours = key.sign_digest(&digest).unwrap();
+            assert_eq!(ours.as_bytes().as_slice(), theirs.to_bytes().as_slice(), "round {round}");
+        }
     }
 }

@@ -1,8 +1,8 @@
 //! MQTT 5 over a guarded stream: one session at a time, and of the protocol what a device does.
 //!
 //! A clean session, QoS 1 both ways, one packet at a time. What was not acknowledged ends with the connection, so nothing
-//! is kept to be sent again: whatever matters is said again by whoever wants it. [`packet`] takes apart what the gateway
-//! sends; [`reason`] finds out why it says no, and what a refusal means is for the core. Why this is no crate of somebody
+//! is kept to be sent again: whatever matters is said again by whoever wants it. `packet` takes apart what the gateway
+//! sends; `reason` finds out why it says no, and what a refusal means is for the core. Why this is no crate of somebody
 //! else's stands in docs/decisions/0005-mqtt-client.md.
 //!
 //! A write to TLS must not be cancelled, while the wait for the next packet has to be: [`Session::next`] only reads while

@@ -11,7 +11,12 @@ use crate::{executor, stack};
 /// What is measured between two things that the agent tells.
 #[derive(Default)]
 pub(crate) struct Program {
-    dialled_at: Option<u32>,
+    dialled_at: u32,
+    reached_at: u32,
+}
+
+fn say_instructions(what: &[u8], from: u32, to: u32) {
+    console::say_number(what, to.wrapping_sub(from).wrapping_mul(INSTRUCTIONS_PER_TICK));
 }
 
 impl App for Program {
@@ -22,12 +27,11 @@ impl App for Program {
         told.write(&mut |piece| line.push(piece.as_bytes()));
         line.end();
         match told {
-            Told::Dialling(_) => self.dialled_at = Some(executor::busy_ticks()),
+            Told::Dialling(_) => self.dialled_at = executor::busy_ticks(),
+            Told::Reached(_) => self.reached_at = executor::busy_ticks(),
+            Told::Secured(_) => say_instructions(b"measured.handshake_instructions", self.reached_at, now),
             Told::Opened(_) => {
-                if let Some(before) = self.dialled_at.take() {
-                    let ticks = now.wrapping_sub(before);
-                    console::say_number(b"measured.connect_instructions", ticks.wrapping_mul(INSTRUCTIONS_PER_TICK));
-                }
+                say_instructions(b"measured.connect_instructions", self.dialled_at, now);
                 console::say_number(b"measured.stack_bytes", stack::used_bytes());
             }
             _ => {}

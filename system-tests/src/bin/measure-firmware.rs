@@ -64,7 +64,8 @@ fn figures(log: &std::path::Path) -> Result<Value> {
     Ok(json!({
         "v": 1,
         "stack_bytes": largest("measured.stack_bytes"),
-        "handshake_instructions": largest("measured.connect_instructions"),
+        "handshake_instructions": largest("measured.handshake_instructions"),
+        "connect_instructions": largest("measured.connect_instructions"),
         "turn_instructions": largest("measured.turn_instructions"),
         "connects": all("measured.connect_instructions").len(),
     }))

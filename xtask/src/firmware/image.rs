@@ -171,7 +171,7 @@ mod tests {
         let allocating = Image::read(&elf("__rust_alloc"), &(0..0)).unwrap();
         assert_eq!(allocating.allocator().len(), 1);
         assert!(image.faulty().is_empty());
-        assert_eq!(Image::read(&elf("P256_mul_mod_n")).unwrap().faulty(), ["P256_mul_mod_n"]);
+        assert_eq!(Image::read(&elf("P256_mul_mod_n"), &(0..0)).unwrap().faulty(), ["P256_mul_mod_n"]);
     }
 
     #[test]
