@@ -12,7 +12,7 @@
 //! | `GET /devices?search=&standing=&after=&limit=` | list |
 //! | `GET /devices/{id}` | show |
 //! | `POST /devices/{id}/rotate`, `suspend`, `resume`, `revoke`, `retire` | act; body `{"reason":…}` or `{}` |
-//! | `POST /devices/{id}/command` | body as [`NewCommand`]; answers when the device did |
+//! | `POST /devices/{id}/command` | body as [`NewCommand`](super::NewCommand); answers when the device did |
 //! | `GET`, `POST /factory-cas`; `DELETE /factory-cas/{id}` | body `{"certificates":"PEM"}` |
 //! | `GET`, `POST /manifests` | body: the manifest, `application/octet-stream` |
 //! | `GET`, `POST /services`; `DELETE /services/{name}` | body as [`NewService`] |
@@ -20,6 +20,8 @@
 //! | `GET /audit?device=&kind=&after=&before=&limit=`, `GET /audit/verify` | the audit |
 //! | `GET /expiry` | how many devices' certificates expire when |
 //! | `GET /status` | status |
+
+mod device;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -34,14 +36,13 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{delete, get, post};
 use axum::{Json, Router};
 use muster_protocol::pki::chain::VerifiedClient;
-use muster_protocol::registrar::Reason;
 use muster_protocol::{Code, DeviceId};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::caller::Caller;
 use super::error::{self, Blame, OperationError};
-use super::operations::{AuditFilter, DeviceFilter, NewCommand, NewOperator, NewService, OperationResult, Operations};
+use super::operations::{AuditFilter, NewOperator, NewService, OperationResult, Operations};
 use super::request::document_ids;
 use crate::store::{OperatorRole, Store};
 
@@ -55,10 +56,10 @@ type Shared<S> = State<Arc<Operations<S>>>;
 /// The API. The paths begin with `/api/v1`.
 pub fn router<S: Store>(operations: Arc<Operations<S>>) -> Router {
     let routes = Router::new()
-        .route("/devices", get(devices))
-        .route("/devices/{id}", get(device))
-        .route("/devices/{id}/command", post(command))
-        .route("/devices/{id}/{act}", post(act))
+        .route("/devices", get(device::devices))
+        .route("/devices/{id}", get(device::device))
+        .route("/devices/{id}/command", post(device::command))
+        .route("/devices/{id}/{act}", post(device::act))
         .route("/factory-cas", get(factory_cas).post(add_factory_cas))
         .route("/factory-cas/{id}", delete(remove_factory_ca))
         .route(
@@ -126,76 +127,6 @@ pub fn check_origin(headers: &HeaderMap) -> Result<(), OperationError> {
         (None, _) => Ok(()),
         (Some(origin), Some(host)) if origin.strip_prefix("https://") == Some(host) => Ok(()),
         (Some(_), _) => Err(refused()),
-    }
-}
-
-async fn devices<S: Store>(
-    State(operations): Shared<S>,
-    Extension(caller): Extension<Caller>,
-    filter: Result<Query<DeviceFilter>, QueryRejection>,
-) -> Response {
-    match filter {
-        Ok(Query(filter)) => answer(operations.devices(&caller, filter).await),
-        Err(error) => Refused(wrong_query(&error)).into_response(),
-    }
-}
-
-async fn device<S: Store>(
-    State(operations): Shared<S>,
-    Extension(caller): Extension<Caller>,
-    Path(id): Path<String>,
-) -> Response {
-    match device_id(&id) {
-        Ok(id) => answer(operations.device(&caller, &id).await),
-        Err(error) => Refused(error).into_response(),
-    }
-}
-
-/// Why an operator acts.
-#[derive(Debug, Default, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-struct Why {
-    reason: Option<Reason>,
-}
-
-async fn act<S: Store>(
-    State(operations): Shared<S>,
-    Extension(caller): Extension<Caller>,
-    Path((id, act)): Path<(String, String)>,
-    headers: HeaderMap,
-    body: Result<Bytes, BytesRejection>,
-) -> Response {
-    let act = async || {
-        let id = device_id(&id)?;
-        if !matches!(act.as_str(), "rotate" | "suspend" | "resume" | "revoke" | "retire") {
-            return Err(OperationError::missing("path.unknown", format!("a device cannot be asked to {act:?}")));
-        }
-        let why: Why = json(&headers, body)?;
-        match act.as_str() {
-            "rotate" => operations.rotate(&caller, &id).await,
-            "suspend" => operations.suspend(&caller, &id, why.reason).await,
-            "resume" => operations.resume(&caller, &id).await,
-            "retire" => operations.retire(&caller, &id).await,
-            _ => match why.reason {
-                Some(reason) => operations.revoke(&caller, &id, reason).await,
-                None => Err(OperationError::request("device.reason", "a revocation states its reason")
-                    .hint("send {\"reason\":\"key_compromise\"} or another one of RFC 5280")),
-            },
-        }
-    };
-    answer(act().await)
-}
-
-async fn command<S: Store>(
-    State(operations): Shared<S>,
-    Extension(caller): Extension<Caller>,
-    Path(id): Path<String>,
-    headers: HeaderMap,
-    body: Result<Bytes, BytesRejection>,
-) -> Response {
-    match (device_id(&id), json::<NewCommand>(&headers, body)) {
-        (Ok(id), Ok(new)) => answer(operations.command(&caller, &id, new).await),
-        (Err(error), _) | (_, Err(error)) => Refused(error).into_response(),
     }
 }
 
@@ -402,6 +333,7 @@ fn wrong_query(error: &QueryRejection) -> OperationError {
 
 #[cfg(test)]
 mod tests {
+    use super::device::Why;
     use super::*;
 
     fn headers(pairs: &[(&'static str, &'static str)]) -> HeaderMap {
