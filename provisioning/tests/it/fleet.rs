@@ -126,6 +126,27 @@ fn what_devices_would_refuse_is_not_signed() {
 }
 
 #[test]
+fn a_bundle_that_firmware_has_no_room_for_is_not_signed() {
+    let fleet = Fleet::make();
+    // As many CAs and gateways as a bundle may have, with the longest names: the format has room, a device has not.
+    let longest = |text: String| {
+        let (head, gateway) = text.split_at(text.find("[[gateways]]").unwrap());
+        let names = ["a", "b", "c", "d"].map(|letter| format!("{0}.{0}", letter.repeat(60)));
+        let gateways = names.map(|name| gateway.replace("gateway.example", &name)).concat();
+        head.replace("\"gateway-ca-1.crt\"", &["\"gateway-ca-1.crt\""; 3].join(", ")) + &gateways
+    };
+    let draft = fleet.draft(longest);
+    assert!(fleet.sign(&draft, &["root", "backup"]).is_ok(), "three small CAs and four long names");
+    fs::remove_file(fleet.path("next.muster")).unwrap();
+    let key = KeyPair::generate().unwrap();
+    let large = Issuer::create(Profile::GatewayCa, &"n".repeat(64), key, UnixTime(1_700_000_000)).unwrap();
+    let large = muster_issuing::pem::write_certificates(&[large.certificate()]);
+    fs::write(draft.with_file_name("gateway-ca-1.crt"), large).unwrap();
+    assert_eq!(fleet.sign(&draft, &["root", "backup"]), Err("message.oversized".to_owned()));
+    assert!(!fleet.path("next.muster").exists());
+}
+
+#[test]
 fn a_draft_never_replaces_one() {
     let fleet = Fleet::make();
     let dir = fleet.path("work");
