@@ -10,7 +10,7 @@
 //! | [`alpn`] | what small clients offer by ALPN |
 //! | [`device_id`], [`topic`], [`time`], [`code`] | names, topics, time, refusal codes |
 //! | [`pki`] | keys, CSRs, certificates, chains, trust anchors, the profile lint |
-//! | [`message`] | control messages: postcard in a versioned envelope |
+//! | [`message`] | control messages, reports, commands, the factory's line: postcard in a versioned envelope |
 //! | [`trust`] | the trust bundle and the pins of the fleet root |
 //! | [`manifest`] | the shipment manifest |
 //! | [`slot`] | stored records of the two credential slots |
